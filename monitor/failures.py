@@ -1,0 +1,88 @@
+"""Exception -> failure string: the one door for errors.
+
+Names are OONI's (data format df-007), so that our data can be read beside theirs. Decided by type and errno, never by
+message text. A failure nobody can name is `unknown_failure: ...` and is never evidence.
+"""
+
+import asyncio
+import errno
+import ssl
+
+TIMEOUT = "generic_timeout_error"
+RESET = "connection_reset"
+REFUSED = "connection_refused"
+EOF = "eof_error"
+NXDOMAIN = "dns_nxdomain_error"
+NO_ANSWER = "dns_no_answer"
+SERVFAIL = "dns_servfail_error"
+DNS_REFUSED = "dns_refused_error"
+DNS_MISBEHAVING = "dns_server_misbehaving"
+BOGON = "dns_bogon_error"
+UNKNOWN_AUTHORITY = "ssl_unknown_authority"
+INVALID_HOSTNAME = "ssl_invalid_hostname"
+INVALID_CERTIFICATE = "ssl_invalid_certificate"
+FAILED_HANDSHAKE = "ssl_failed_handshake"
+HTTP_PROTOCOL = "http_protocol_error"
+
+CERTIFICATE_FAILURES = frozenset({UNKNOWN_AUTHORITY, INVALID_HOSTNAME, INVALID_CERTIFICATE})
+UNREACHABLE_FAILURES = frozenset({"host_unreachable", "network_unreachable"})
+
+_BY_ERRNO = {
+    errno.ECONNREFUSED: REFUSED,
+    errno.ECONNRESET: RESET,
+    # A write after the peer's reset was already read: the same cut, seen one call later.
+    errno.EPIPE: RESET,
+    errno.ECONNABORTED: "connection_aborted",
+    errno.EHOSTUNREACH: "host_unreachable",
+    errno.ENETUNREACH: "network_unreachable",
+    errno.ENETDOWN: "network_down",
+    errno.ENETRESET: "network_reset",
+    errno.EADDRNOTAVAIL: "address_not_available",
+    errno.EADDRINUSE: "address_in_use",
+    errno.EAFNOSUPPORT: "address_family_not_supported",
+    errno.EACCES: "permission_denied",
+    errno.EPERM: "permission_denied",
+    errno.EINVAL: "invalid_argument",
+    errno.ENOBUFS: "no_buffer_space",
+    errno.EMSGSIZE: "message_size",
+    errno.ETIMEDOUT: TIMEOUT,
+    errno.EMFILE: "too_many_open_files",
+    errno.ENFILE: "too_many_open_files",
+}
+
+# OpenSSL's X509_V_ERR_* codes: chains that end in nobody we trust; names that do not fit; the rest is "invalid".
+_UNKNOWN_AUTHORITY_CODES = frozenset({2, 18, 19, 20, 21, 27})
+_HOSTNAME_CODES = frozenset({62, 64})
+
+_BY_RCODE = {"NXDOMAIN": NXDOMAIN, "SERVFAIL": SERVFAIL, "REFUSED": DNS_REFUSED}
+
+
+def failure_string(exc: BaseException) -> str:
+    """The df-007 name of what an exception says happened on the wire."""
+    if isinstance(exc, ssl.SSLCertVerificationError):
+        return certificate_failure(exc.verify_code)
+    if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError | EOFError):
+        return EOF
+    if isinstance(exc, ssl.SSLError):
+        return FAILED_HANDSHAKE
+    if isinstance(exc, TimeoutError) and getattr(exc, "errno", None) in (None, errno.ETIMEDOUT):
+        return TIMEOUT
+    if isinstance(exc, OSError) and exc.errno in _BY_ERRNO:
+        return _BY_ERRNO[exc.errno]
+    return f"unknown_failure: {type(exc).__name__}"
+
+
+def certificate_failure(verify_code: int) -> str:
+    """The df-007 name for OpenSSL's reason to reject a certificate."""
+    if verify_code in _UNKNOWN_AUTHORITY_CODES:
+        return UNKNOWN_AUTHORITY
+    if verify_code in _HOSTNAME_CODES:
+        return INVALID_HOSTNAME
+    return INVALID_CERTIFICATE
+
+
+def dns_failure(rcode: str, has_addresses: bool) -> str | None:
+    """The df-007 name for a DNS answer, None where it carries an address."""
+    if rcode == "NOERROR":
+        return None if has_addresses else NO_ANSWER
+    return _BY_RCODE.get(rcode, DNS_MISBEHAVING)
