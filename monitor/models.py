@@ -156,8 +156,9 @@ class Http(Flow, frozen=True, kw_only=True):
 
 
 class Observations(Struct, frozen=True, kw_only=True):
-    """What one network saw of one site: the steps of every hop and attempt. `final_url`: where the redirects led."""
+    """What one network saw of one site: the steps of every hop and attempt. `hops`: the URL of each hop visited."""
 
+    hops: tuple[str, ...] = ()
     dns: tuple[Dns, ...] = ()
     tcp: tuple[Tcp, ...] = ()
     tls: tuple[Tls, ...] = ()

@@ -1,0 +1,234 @@
+"""The commands. No logic: each hands its options to the module that does the work.
+
+What a command needs is imported when it starts: `almenara --help` answers at once.
+"""
+
+import errno
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor import __version__
+
+if TYPE_CHECKING:
+    from monitor.config import Config
+
+COULD_NOT = 1
+WRONG_USE = 2
+INTERRUPTED = 130  # 128 + SIGINT, as shells count
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+class Url(click.ParamType[str]):
+    """A site's URL on the command line."""
+
+    name = "url"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The URL as the configuration would read it."""
+        from monitor.config_values import web_url
+
+        try:
+            return web_url(value)
+        except ValueError as exc:
+            self.fail(f"{value}: {exc}", param, ctx)
+
+
+class Listen(click.ParamType[str]):
+    """HOST:PORT on the command line."""
+
+    name = "host:port"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The text, checked."""
+        from monitor.config_values import listen
+
+        try:
+            return listen(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+config_option = click.option(
+    "-c",
+    "--config",
+    "config_file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Configuration. Default: probes.yaml here, then in the user's configuration folder.",
+)
+
+
+@click.group(context_settings=CONTEXT)
+@click.version_option(__version__, prog_name="almenara", message="%(prog)s %(version)s")
+def almenara() -> None:
+    """Tells, from inside the networks that may block them, which news sites are blocked, how, and how sure that is.
+
+    Exit codes: 0, the work was done, whatever it found; 1, it could not be done; 2, the command line or the
+    configuration is wrong.
+    """
+
+
+@almenara.command()
+@click.argument("urls", metavar="[URL]...", nargs=-1, type=Url())
+@click.option("--json", is_flag=True, help="Print one Measurement per line instead of a table.")
+@config_option
+def measure(urls: tuple[str, ...], json: bool, config_file: Path | None) -> int:
+    """Measure now: the URLs, or every configured site.
+
+    Asks for your consent first, unless the configuration gives it: measuring can be seen, and can be a risk.
+    """
+    with _worded_errors():
+        config = _configuration(config_file, to_measure=True, required=not urls)
+        from monitor import consent, run
+
+        consent.require_here(config.consent)
+        return run.run_measure(config, urls, json=json)
+
+
+@almenara.command()
+@click.option("--listen", required=True, metavar="HOST:PORT", type=Listen(), help="Where to serve; [v6]:port for IPv6.")
+@click.option("--tls-certificate", metavar="FILE", type=click.Path(path_type=Path), help="Chain to serve https with.")
+@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Private key of that certificate.")
+@click.option("--allow-port", "ports", metavar="N", type=click.IntRange(1, 65535), multiple=True,
+              help="Connect to this port too, besides 80 and 443. Repeatable.")  # fmt: skip
+@click.option("--max-concurrency", metavar="N", type=click.IntRange(1, 4096), default=25, show_default=True,
+              help="Measurements at once; more are answered with 503.")  # fmt: skip
+@click.option("--rate-limit", metavar="N", type=click.IntRange(1, 1_000_000), default=600, show_default=True,
+              help="Requests of one client in a minute.")  # fmt: skip
+@config_option
+def helper(config_file: Path | None, tls_certificate: Path | None, tls_key: Path | None, **options: Any) -> int:
+    """Serve control measurements to probes elsewhere.
+
+    Run this on an uncensored network. Connects only to public addresses, by http and https. Without a certificate it
+    serves plain http, for a reverse proxy in front of it.
+    """
+    if (tls_certificate is None) != (tls_key is None):
+        raise click.UsageError("--tls-certificate and --tls-key: expected both or none")
+    with _worded_errors():
+        from monitor import run
+
+        config = _given(config_file)
+        return run.run_helper(config, tls_certificate=tls_certificate, tls_key=tls_key, **options)
+
+
+@almenara.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", is_flag=True, help="Print one Measurement per line, with its new verdict.")
+@config_option
+def classify(files: tuple[Path, ...], json: bool, config_file: Path | None) -> int:
+    """Judge stored measurements again: Almenara's or OONI's.
+
+    JSON or JSON lines, plain, .gz or .zst; "-" is the standard input. Needs no configuration.
+    """
+    with _worded_errors():
+        _given(config_file)
+        from monitor import classify as work
+
+        return work.run(files, json=json)
+
+
+@almenara.command()
+@config_option
+def check(config_file: Path | None) -> int:
+    """Validate the configuration and try the controls.
+
+    X
+    """
+    with _worded_errors():
+        config = _configuration(config_file, to_measure=True)
+        from monitor import check as work
+
+        return work.run(config)
+
+
+@almenara.command()
+@click.option("--once", is_flag=True, help="Measure the censored state once, print the table and exit.")
+@click.option(
+    "--seed", metavar="N", type=click.IntRange(min=0), help="Draw names, addresses and delays from this seed."
+)
+@config_option
+def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
+    """Watch two ISPs block news sites, in an internet in a box.
+
+    Needs no internet and no configuration, but Linux and root, or user namespaces and the tun device.
+    """
+    with _worded_errors():
+        _given(config_file)
+        from monitor.lab import demo as work
+
+        return work.run(once=once, seed=seed)
+
+
+def _configuration(file: Path | None, *, to_measure: bool = False, required: bool = True) -> "Config":
+    """The named configuration, or the one found, or the defaults where none is required."""
+    from monitor.config import Config, ConfigError, find, load
+
+    found = file or find()
+    if found is not None:
+        return load(found, to_measure=to_measure)
+    if required:
+        raise ConfigError(
+            "probes.yaml", None, None, "expected here or in the user's configuration folder; -c names another"
+        )
+    return Config()
+
+
+def _given(file: Path | None) -> "Config | None":
+    """The named configuration; None where none is named. For commands that need none."""
+    return None if file is None else _configuration(file)
+
+
+@contextmanager
+def _worded_errors() -> Iterator[None]:
+    """Errors that are the user's to mend become one line and an exit code."""
+    from monitor.config import ConfigError
+    from monitor.consent import ConsentMissing
+    from monitor.sites import ListUnavailable
+
+    try:
+        yield
+    except (ConfigError, ConsentMissing) as exc:
+        raise _failure(str(exc), WRONG_USE) from None
+    except ListUnavailable as exc:
+        raise _failure(str(exc), COULD_NOT) from None
+
+
+def _failure(line: str, exit_code: int) -> click.ClickException:
+    failure = click.ClickException(line)
+    failure.exit_code = exit_code
+    return failure
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line; ends the process with the command's exit code."""
+    try:
+        code = almenara.main(arguments, prog_name="almenara", standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.NoArgsIsHelpError as exc:
+        click.echo(exc.ctx.get_help() if exc.ctx else "", err=True)
+        code = WRONG_USE
+    except click.ClickException as exc:
+        click.echo(f"almenara: {' '.join(exc.format_message().split())}", err=True)
+        code = exc.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        code = INTERRUPTED
+    except OSError as exc:
+        if exc.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        code = _unwritable(exc)
+    sys.exit(code)
+
+
+def _unwritable(exc: OSError) -> int:
+    if exc.errno == errno.ENOSPC:
+        click.echo("almenara: cannot write: no space left", err=True)
+    # What is still buffered cannot be written either, and Python would say so when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return COULD_NOT

@@ -1,0 +1,324 @@
+"""probes.yaml -> Config, or one clear error with file, line and key.
+
+Each field's type says how its text is read (`config_values`), what it may be, and its default. Adding a key is adding
+a field here and a line to the README; sections that a version only validates are in UNUSED.
+"""
+
+import difflib
+import os
+import re
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct
+
+from monitor.config_values import (
+    Address,
+    Asn,
+    Category,
+    Count,
+    Country,
+    Device,
+    Duration,
+    HttpsUrl,
+    Language,
+    Listen,
+    Name,
+    NetworkNamespace,
+    OwnResolver,
+    Pause,
+    Probability,
+    Proxy,
+    Recipient,
+    ResolverAddress,
+    Store,
+    WebUrl,
+    site_entry,
+)
+from monitor.config_yaml import MAX_BYTES, ConfigError, Document
+
+__all__ = ["Config", "ConfigError", "find", "load", "parse"]
+
+FILE_NAME = "probes.yaml"
+# Validated, so that one file serves every version, but without effect so far: `almenara check` says so.
+UNUSED = ("schedule", "store", "web", "alerts", "detect", "hub")
+
+
+class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A mapping in probes.yaml. Unknown keys are errors."""
+
+
+class SiteConfig(Section, frozen=True, kw_only=True):
+    """A site to watch. name: for people; tags: to select by."""
+
+    url: WebUrl
+    name: Name | None = None
+    tags: tuple[Name, ...] = ()
+
+
+class ListConfig(Section, frozen=True, kw_only=True):
+    """A Citizen Lab test list, of which the sites in `categories` are watched."""
+
+    path: str | None = None
+    url: HttpsUrl | None = None  # over http anybody on the way could choose what is measured
+    categories: tuple[Category, ...] = ("NEWS",)
+
+    def __post_init__(self) -> None:
+        _exactly_one(self, "path", "url")
+
+
+class Via(Section, frozen=True, kw_only=True):
+    """How a vantage's packets leave this machine."""
+
+    interface: Device | None = None
+    source: Address | None = None
+    proxy: Proxy | None = None
+    netns: NetworkNamespace | None = None
+
+    def __post_init__(self) -> None:
+        _exactly_one(self, "interface", "source", "proxy", "netns")
+
+
+class VantageConfig(Section, frozen=True, kw_only=True):
+    """A network path to measure from. isp, asn, country: as declared; resolvers: the network's own."""
+
+    name: Name
+    isp: Name | None = None
+    asn: Asn | None = None
+    country: Country | None = None
+    via: Via | None = None
+    resolvers: tuple[OwnResolver, ...] = ("system",)
+
+
+class ControlConfig(Section, frozen=True, kw_only=True):
+    """Who tells blocked from down. agree: helpers that must say the same; vantage: one used as the control."""
+
+    helpers: tuple[WebUrl, ...] = ()
+    resolvers: tuple[HttpsUrl, ...] = (
+        "https://dns.quad9.net/dns-query",
+        "https://cloudflare-dns.com/dns-query",
+        "https://dns.google/dns-query",
+    )
+    vantage: Name | None = None
+    agree: Count = 1
+
+
+class MeasureConfig(Section, frozen=True, kw_only=True):
+    """timeout: of one step; budget: of one site with all its attempts; concurrency: sites at once.
+
+    attempts: 3, because a fifth of first failures are transient and almost none survive three (CensMon).
+    neutral: sites nobody blocks, which tell this network's troubles from a site's. The two plain-http ones answer a
+    known page, so that a captive portal shows.
+    """
+
+    timeout_s: Duration = msgspec.field(name="timeout", default=10.0)
+    budget_s: Duration = msgspec.field(name="budget", default=120.0)
+    concurrency: Annotated[int, Meta(ge=1, le=1024)] = 16
+    attempts: Annotated[int, Meta(ge=1, le=10)] = 3
+    public_resolvers: tuple[ResolverAddress, ...] = ("8.8.8.8", "1.1.1.1", "9.9.9.9")
+    neutral: tuple[WebUrl, ...] = (
+        "https://www.wikipedia.org/",
+        "https://www.debian.org/",
+        "http://detectportal.firefox.com/success.txt",
+        "http://connectivitycheck.gstatic.com/generate_204",
+    )
+
+
+class ScheduleConfig(Section, frozen=True, kw_only=True):
+    """How often each site is measured; jitter: at most so much earlier or later."""
+
+    every_s: Duration = msgspec.field(name="every", default=1800.0)
+    jitter_s: Pause = msgspec.field(name="jitter", default=300.0)
+
+
+class WebConfig(Section, frozen=True, kw_only=True):
+    """Where the page, the API and the metrics are served."""
+
+    listen: Listen = "127.0.0.1:9105"
+
+
+class MinimumConfig(Section, frozen=True, kw_only=True):
+    """What an event needs before it is worth an alert."""
+
+    confidence: Probability = 0.0
+    probes: Count = 1
+
+
+class AlertConfig(Section, frozen=True, kw_only=True):
+    """Who is told. sites: names, or `tag:TAG`; none: all."""
+
+    to: Recipient
+    language: Language = "en"
+    sites: tuple[Name, ...] = ()
+    minimum: MinimumConfig = MinimumConfig()
+
+
+class DetectConfig(Section, frozen=True, kw_only=True):
+    """At least so many before an event is announced."""
+
+    measurements: Count = 3
+    probes: Count = 1
+
+
+class HubConfig(Section, frozen=True, kw_only=True):
+    """The hub that collects this probe's measurements. key: a file."""
+
+    url: WebUrl
+    key: str
+
+
+class Config(Section, frozen=True, kw_only=True):
+    """All of probes.yaml. consent: None where the file does not say."""
+
+    consent: bool | None = None
+    sites: tuple[Annotated[SiteConfig, Meta(extra={"read": site_entry})], ...] = ()
+    lists: tuple[ListConfig, ...] = ()
+    vantages: Annotated[tuple[VantageConfig, ...], Meta(min_length=1)] = (VantageConfig(name="default"),)
+    control: ControlConfig = ControlConfig()
+    measure: MeasureConfig = MeasureConfig()
+    schedule: ScheduleConfig | None = None
+    store: Store | None = None
+    web: WebConfig | None = None
+    alerts: tuple[AlertConfig, ...] | None = None
+    detect: DetectConfig | None = None
+    hub: HubConfig | None = None
+
+
+def find() -> Path | None:
+    """The configuration where none is named: here, then in the user's configuration folder."""
+    folder = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    places = (Path(FILE_NAME), Path(folder) / "almenara" / FILE_NAME)
+    return next((place for place in places if place.exists()), None)
+
+
+def load(path: Path, *, to_measure: bool = False) -> Config:
+    """Read a configuration file; ConfigError. Paths of lists in it are relative to its folder.
+
+    to_measure: refuse what is valid but what this version cannot measure through.
+    """
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        config = parse(raw.decode("utf-8-sig"), str(path), to_measure=to_measure)
+    except OSError as exc:
+        raise ConfigError(str(path), None, None, (exc.strerror or type(exc).__name__).lower()) from None
+    except UnicodeDecodeError as exc:
+        line = raw.count(b"\n", 0, exc.start) + 1
+        raise ConfigError(str(path), line, "yaml", "expected text in UTF-8") from None
+    lists = tuple(_beside(path, entry) for entry in config.lists)
+    return msgspec.structs.replace(config, lists=lists)
+
+
+def _beside(file: Path, entry: ListConfig) -> ListConfig:
+    if entry.path is None:
+        return entry
+    return msgspec.structs.replace(entry, path=str(file.parent / Path(entry.path).expanduser()))
+
+
+def parse(text: str, name: str, *, to_measure: bool = False) -> Config:
+    """The configuration in `text`; ConfigError, in which the file is called `name`. to_measure: as for `load`."""
+    document = Document(text, name)
+    values = _read(document, {} if document.values is None else document.values, Config, "")
+    try:
+        config = msgspec.convert(values, Config)
+    except msgspec.ValidationError as exc:
+        raise document.error(*_worded(str(exc))) from None
+    for path, expected in _contradictions(config) + (_not_yet(config) if to_measure else []):
+        raise document.error(path, expected)
+    return config
+
+
+def _read(document: Document, value: Any, kind: Any, path: str) -> Any:
+    """`value` with every text in it read as the field that it belongs to asks for."""
+    kind, readers = _unwrapped(kind)
+    for reader in readers:
+        try:
+            value = reader(value)
+        except ValueError as exc:
+            raise document.error(path, str(exc)) from None
+    if get_origin(kind) is tuple and isinstance(value, list):
+        return [_read(document, item, get_args(kind)[0], f"{path}[{i}]") for i, item in enumerate(value)]
+    if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, dict):
+        return _read_section(document, value, kind, path)
+    return value
+
+
+def _read_section(document: Document, values: dict[str, Any], kind: type[Section], path: str) -> dict[str, Any]:
+    known = {field.encode_name: field.type for field in msgspec.structs.fields(kind)}
+    found = {}
+    for key, value in values.items():
+        here = f"{path}.{key}" if path else key
+        if key not in known:
+            raise document.error(here, f"unknown key, expected {_likely(key, list(known))}")
+        if value is not None:  # a key whose values are all commented out
+            found[key] = _read(document, value, known[key], here)
+    return found
+
+
+def _likely(key: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(key, known, n=1)
+    return close[0] if close else "one of " + ", ".join(known)
+
+
+def _unwrapped(kind: Any) -> tuple[Any, list[Callable[[Any], Any]]]:
+    """A field's type without `Annotated` and `| None`, and the functions that read its text."""
+    readers = []
+    while True:
+        arguments = get_args(kind)
+        if get_origin(kind) is Annotated:
+            kind = arguments[0]
+            readers += [m.extra["read"] for m in arguments[1:] if isinstance(m, Meta) and m.extra]
+        elif get_origin(kind) in (Union, types.UnionType) and len(arguments) == 2:
+            kind = next(argument for argument in arguments if argument is not type(None))
+        else:
+            return kind, readers
+
+
+_WORDS = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
+    "object": "a mapping", "null": "nothing", "bool | null": "true or false", "str | null": "text",
+    "int | null": "a whole number", "array | null": "a list", "object | null": "a mapping",
+}  # fmt: skip
+
+
+def _worded(problem: str) -> tuple[str, str]:
+    """msgspec's message -> the path in it, and what is expected. The table of bad configurations pins each form."""
+    message, _, place = problem.partition(" - at `$")
+    path = place.removesuffix("`").removeprefix(".")
+    missing = re.fullmatch(r"Object missing required field `(\w+)`", message)
+    if missing:
+        return f"{path}.{missing[1]}" if path else missing[1], "expected, but missing"
+    message = re.sub(r"`([^`]*)`", lambda match: _WORDS.get(match[1], match[1]), message)
+    return path, message[:1].lower() + message[1:]
+
+
+def _exactly_one(section: Section, *keys: str) -> None:
+    given = [key for key in keys if getattr(section, key) is not None]
+    if len(given) != 1:
+        raise ValueError(f"expected exactly one of {', '.join(keys)}, got {' and '.join(given) or 'none'}")
+
+
+def _contradictions(config: Config) -> list[tuple[str, str]]:
+    """What is wrong between values that are right by themselves, as (path, what is expected)."""
+    names = [vantage.name for vantage in config.vantages]
+    repeated = [i for i, name in enumerate(names) if name in names[:i]]
+    control, measure = config.control, config.measure
+    found = [(f"vantages[{i}].name", f"expected a name of its own, {names[i]} is taken") for i in repeated]
+    if control.vantage is not None and control.vantage not in names:
+        found.append(("control.vantage", f"expected one of the vantages: {', '.join(names)}"))
+    if control.vantage is not None and set(names) == {control.vantage}:
+        found.append(("vantages", f"expected a vantage besides the control, {control.vantage}"))
+    if control.agree > max(1, len(set(control.helpers))):
+        found.append(("control.agree", f"expected at most the number of helpers, {len(set(control.helpers))}"))
+    if measure.timeout_s > measure.budget_s:
+        found.append(("measure.timeout", "expected at most the budget of a site"))
+    return found
+
+
+def _not_yet(config: Config) -> list[tuple[str, str]]:
+    proxied = [i for i, vantage in enumerate(config.vantages) if vantage.via and vantage.via.proxy]
+    expected = "expected interface, source or netns: this version cannot measure through a proxy yet"
+    return [(f"vantages[{i}].via.proxy", expected) for i in proxied]

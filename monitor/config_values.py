@@ -1,0 +1,246 @@
+"""The values a configuration is made of: text in, a checked value out, or ValueError saying what is expected."""
+
+import ipaddress
+import re
+from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from msgspec import Meta
+
+from monitor.urls import BadUrl, Target, target
+
+_UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
+_BARE_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/\S*)?")
+_NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
+_NAME = re.compile(r"\w[\w .:@-]{0,63}")
+_DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}")  # IFNAMSIZ less its NUL
+_NETNS = re.compile(r"(/[\w.-]+)+|[\w-][\w.-]{0,63}", re.ASCII)
+_PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
+MAX_URL = 2048
+MAX_DURATION_S = 366 * 86400.0
+
+
+def duration(value: Any) -> float:
+    """Seconds from `500ms`, `10s`, `30m`, `2h` or `1d`. A bare number has no unit, so it is refused."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"expected a duration such as 10s, 30m, 2h or 1d, got {shown(value)}")
+    seconds = float(match[1]) * _UNITS_S[match[2]]
+    if seconds > MAX_DURATION_S:
+        raise ValueError(f"expected a duration of at most a year, got {value}")
+    return seconds
+
+
+def positive_duration(value: Any) -> float:
+    """As `duration`, but not zero."""
+    seconds = duration(value)
+    if seconds == 0:
+        raise ValueError(f"expected a duration longer than nothing, got {value}")
+    return seconds
+
+
+def web_url(value: Any) -> str:
+    """An http or https URL of a site, as a browser would ask for it: lower-case A-label, no fragment, a path."""
+    if not isinstance(value, str):
+        raise ValueError(f"expected a URL such as https://www.example.org/, got {shown(value)}")
+    if _BARE_HOST.fullmatch(value):
+        raise ValueError(f"expected a URL; for a host alone write https://{value.removesuffix('/')}/")
+    return _without_fragment(_target(value))
+
+
+def https_url(value: Any) -> str:
+    """A URL that only https may reach (an encrypted resolver)."""
+    url = web_url(value)
+    if not url.startswith("https:"):
+        raise ValueError(f"expected an https URL, got {shown(value)}")
+    return url
+
+
+def _target(value: str) -> Target:
+    try:
+        found = target(value)
+    except BadUrl:
+        raise ValueError(f"expected an http or https URL, got {shown(value)}") from None
+    if len(found.url) > MAX_URL:
+        raise ValueError(f"expected a URL of at most {MAX_URL} characters")
+    if "@" in urlsplit(found.url).netloc:
+        raise ValueError("expected a URL without user name and password")
+    if not (_is_address(found.host) or _is_host_name(found.host)):
+        raise ValueError(f"expected a URL with a valid host name, got {shown(value)}")
+    return found
+
+
+def _without_fragment(found: Target) -> str:
+    parts = urlsplit(found.url)
+    return parts._replace(netloc=found.site, path=parts.path or "/", fragment="").geturl()
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return "%" not in text  # a zone has a meaning on one machine only
+
+
+def _is_host_name(host: str) -> bool:
+    """Labels that DNS can carry. `0x7f.1` and `1.2.3.4.5` are an address to some libraries and a name to others."""
+    labels = host.split(".")
+    return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels) and not _NUMBER.fullmatch(labels[-1])
+
+
+def address(value: Any) -> str:
+    """An IPv4 or IPv6 address."""
+    if not isinstance(value, str) or not _is_address(value):
+        raise ValueError(f"expected an IP address, got {shown(value)}")
+    return value
+
+
+def resolver(value: Any) -> str:
+    """An address, `address:port` or `[v6]:port`."""
+    if isinstance(value, str) and (_is_address(value) or _is_endpoint(value, named=False)):
+        return value
+    raise ValueError(
+        f"expected a resolver's IP address (192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53), got {shown(value)}"
+    )
+
+
+def own_resolver(value: Any) -> str:
+    """As `resolver`, or `system`: those this machine is configured with."""
+    if value == "system":
+        return "system"
+    try:
+        return resolver(value)
+    except ValueError as exc:
+        raise ValueError(f"{str(exc).replace('expected', 'expected system or', 1)}") from None
+
+
+def listen(value: Any) -> str:
+    """`HOST:PORT` to listen on; `[v6]:port` for IPv6."""
+    if isinstance(value, str) and _is_endpoint(value, named=True):
+        return value
+    raise ValueError(f"expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got {shown(value)}")
+
+
+def _is_endpoint(text: str, *, named: bool) -> bool:
+    host, _, port = text.rpartition(":")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 1 <= int(port) <= 65535):
+        return False
+    if host.startswith("[") and host.endswith("]"):
+        return ":" in host and _is_address(host[1:-1])
+    return ":" not in host and (_is_address(host) or (named and _is_host_name(host.lower())))
+
+
+def proxy(value: Any) -> str:
+    """A proxy's URL: socks5, socks5h, http or https, with host and port."""
+    if isinstance(value, str):
+        scheme, _, rest = value.partition("://")
+        if scheme in _PROXY_SCHEMES and _is_endpoint(rest.rpartition("@")[2].removesuffix("/"), named=True):
+            return value
+    raise ValueError("expected a proxy such as socks5://127.0.0.1:9050")  # its password is not shown
+
+
+def device(value: Any) -> str:
+    """A network interface's name."""
+    if not isinstance(value, str) or not _DEVICE.fullmatch(value):
+        raise ValueError(f"expected an interface name such as eth1, got {shown(value)}")
+    return value
+
+
+def netns(value: Any) -> str:
+    """A network namespace: a name under /run/netns, or an absolute path such as /proc/PID/ns/net."""
+    if isinstance(value, str) and _NETNS.fullmatch(value) and ".." not in PurePosixPath(value).parts:
+        return value
+    raise ValueError(f"expected a network namespace: a name or /proc/PID/ns/net, got {shown(value)}")
+
+
+def name(value: Any) -> str:
+    """A short name that metrics and tables can show."""
+    if not isinstance(value, str) or not _NAME.fullmatch(value):
+        raise ValueError(f"expected a name of at most 64 letters, digits, spaces and _-.:@, got {shown(value)}")
+    return value
+
+
+def country(value: Any) -> str:
+    """A country as two capital letters (ISO 3166-1)."""
+    if not isinstance(value, str) or not re.fullmatch("[A-Z]{2}", value):
+        raise ValueError(f"expected a country as two capital letters such as VE, got {shown(value)}")
+    return value
+
+
+def language(value: Any) -> str:
+    """A language as two small letters (ISO 639-1)."""
+    if not isinstance(value, str) or not re.fullmatch("[a-z]{2}", value):
+        raise ValueError(f"expected a language as two small letters such as es, got {shown(value)}")
+    return value
+
+
+def category(value: Any) -> str:
+    """A Citizen Lab category code."""
+    if not isinstance(value, str) or not re.fullmatch("[A-Z]{2,5}", value):
+        raise ValueError(f"expected a Citizen Lab category code such as NEWS, got {shown(value)}")
+    return value
+
+
+def store(value: Any) -> str:
+    """Where measurements are kept: `sqlite:FILE` or `postgresql://...`."""
+    if isinstance(value, str) and re.fullmatch(r"sqlite:[^\x00-\x1f]+|postgresql://[^\x00-\x20]+", value):
+        return value
+    raise ValueError(f"expected sqlite:FILE or postgresql://..., got {shown(value)}")
+
+
+def recipient(value: Any) -> str:
+    """Where an alert goes: `webhook:URL`, or an Apprise URL."""
+    if isinstance(value, str) and value.startswith("webhook:"):
+        return f"webhook:{web_url(value.removeprefix('webhook:'))}"
+    if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\x00-\x20]+", value):
+        return value
+    raise ValueError("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org")
+
+
+def site_entry(value: Any) -> Any:
+    """A site given by its URL alone is a site with that URL."""
+    return {"url": value} if isinstance(value, str) else value
+
+
+def shown(value: Any) -> str:
+    """A value as an error message quotes it: one short line."""
+    text = {True: "true", False: "false", None: "nothing"}.get(value) if _is_constant(value) else None
+    if isinstance(value, list | dict):
+        text = "a list" if isinstance(value, list) else "a mapping"
+    text = text or (repr(value) if isinstance(value, str) else str(value))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _is_constant(value: Any) -> bool:
+    return value is None or isinstance(value, bool)
+
+
+def _read_by(function: Callable[[Any], Any]) -> Meta:
+    return Meta(extra={"read": function})
+
+
+Duration = Annotated[float, _read_by(positive_duration)]
+Pause = Annotated[float, _read_by(duration)]
+WebUrl = Annotated[str, _read_by(web_url)]
+HttpsUrl = Annotated[str, _read_by(https_url)]
+Address = Annotated[str, _read_by(address)]
+ResolverAddress = Annotated[str, _read_by(resolver)]
+OwnResolver = Annotated[str, _read_by(own_resolver)]
+Listen = Annotated[str, _read_by(listen)]
+Proxy = Annotated[str, _read_by(proxy)]
+Device = Annotated[str, _read_by(device)]
+NetworkNamespace = Annotated[str, _read_by(netns)]
+Name = Annotated[str, _read_by(name)]
+Country = Annotated[str, _read_by(country)]
+Language = Annotated[str, _read_by(language)]
+Category = Annotated[str, _read_by(category)]
+Store = Annotated[str, _read_by(store)]
+Recipient = Annotated[str, _read_by(recipient)]
+Count = Annotated[int, Meta(ge=1, le=1_000_000)]
+Asn = Annotated[int, Meta(ge=1, le=4_294_967_295)]
+Probability = Annotated[float, Meta(ge=0, le=1)]

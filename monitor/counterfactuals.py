@@ -1,0 +1,133 @@
+"""Checks that change one thing, where a measurement failed: what settles who is to blame.
+
+The same address with an innocent name; the same name at an address that has nothing to do with the site; the same
+question to a host that is no resolver; the https side of a plain-http site. Each is made twice, innocents before
+triggers, since some censors keep cutting the pair of hosts for a minute or more after a trigger.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from monitor.failures import CERTIFICATE_FAILURES, SERVFAIL
+from monitor.models import Dns, Http, Purpose, Role, Tls
+from monitor.steps import dns
+from monitor.steps.occasion import Occasion
+from monitor.trail import OWN_SOURCES, Trail
+from monitor.urls import DEFAULT_PORTS, Target, target
+from monitor.vantage import Resolver
+
+ROUNDS = 2  # interface.md: "confirmed" asks for a counterfactual repeated twice
+MAX_ADDRESSES = 2  # per hop
+COUNTERFACTUAL = ("counterfactual",)
+NO_RESOLVER_TIMEOUT_S = 2.0
+
+
+async def check(trail: Trail, neutral: Mapping[str, tuple[str, ...]]) -> None:
+    """Make the counterfactuals that this trail's failures call for. neutral: https host -> addresses, by the last check."""
+    jobs = []
+    for hop, here in enumerate(trail.hops):
+        jobs += [_twice(trail, hop, here, a, neutral) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
+        jobs += [_again(trail, hop, here, a) for a in _unconnected(trail, hop)[:MAX_ADDRESSES]]
+        jobs.append(_checking_disabled(trail, hop, here))
+        jobs.append(_no_resolver(trail, hop, here, neutral))
+        if here.scheme == "http":
+            jobs.append(_https_side(trail, hop, here))
+    await asyncio.gather(*jobs)
+
+
+def _seen(trail: Trail, hop: int, address: str) -> list[Tls | Http]:
+    pages = [page for page, _ in trail.pages]
+    return [
+        seen for seen in (*trail.tls, *pages) if (seen.hop, seen.address, seen.purpose) == (hop, address, Purpose.SITE)
+    ]
+
+
+def _interrupted(trail: Trail, hop: int) -> list[str]:
+    """Addresses where a connection was made and what was said on it met a failure, or an unproven page."""
+    connected = {seen.address for seen in trail.tcp if seen.hop == hop and seen.failure is None}
+    return [address for address in dict.fromkeys(connected) if any(map(_suspicious, _seen(trail, hop, address)))]
+
+
+def _suspicious(seen: Tls | Http) -> bool:
+    if isinstance(seen, Tls):
+        return seen.failure is not None and seen.failure not in CERTIFICATE_FAILURES
+    return seen.failure is not None or not seen.verified
+
+
+def _unconnected(trail: Trail, hop: int) -> list[str]:
+    failed = dict.fromkeys(seen.address for seen in trail.tcp if seen.hop == hop and seen.failure is not None)
+    working = {seen.address for seen in trail.tcp if seen.hop == hop and seen.failure is None}
+    return [address for address in failed if address not in working]
+
+
+async def _twice(trail: Trail, hop: int, here: Target, address: str, neutral: Mapping[str, tuple[str, ...]]) -> None:
+    """An innocent name at the address, then the site's name there and at a neutral site's address; twice."""
+    if not neutral:
+        return
+    # The last neutral site takes the triggers: a residual cut of its address must not look like an outage.
+    innocent, elsewhere = next(iter(neutral)), list(neutral.values())[-1]
+    first = trail.tools.settings.attempts
+    for n in range(1, ROUNDS + 1):
+        await trail.chain(_occasion(trail, hop, n, Purpose.INNOCENT_NAME), here, address, COUNTERFACTUAL, name=innocent)
+        sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
+        await asyncio.gather(
+            trail.chain(_occasion(trail, hop, first + n, Purpose.SITE), here, address, sources),
+            trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, elsewhere[0], COUNTERFACTUAL),
+        )
+
+
+async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:
+    """An address that did not answer is tried again a while later."""
+    sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
+    for n in range(1, ROUNDS + 1):
+        await trail.chain(
+            _occasion(trail, hop, trail.tools.settings.attempts + n, Purpose.SITE), here, address, sources
+        )
+
+
+async def _checking_disabled(trail: Trail, hop: int, here: Target) -> None:
+    """SERVFAIL may be a broken DNSSEC zone: the same question without validation tells."""
+    answers = [a for a in trail.observations().dns if a.hop == hop and a.failure == SERVFAIL and a.role is not Role.DOH]
+    for resolver in (*trail.vantage.resolvers, *trail.tools.public):
+        if any(answer.resolver == resolver.label for answer in answers):
+            occasion = _occasion(trail, hop, 1, Purpose.CHECKING_DISABLED)
+            trail.keep(await _ask(trail, resolver, here.host, occasion, checking_disabled=True))
+
+
+async def _no_resolver(trail: Trail, hop: int, here: Target, neutral: Mapping[str, tuple[str, ...]]) -> None:
+    """A question sent to a host that is no resolver must get no answer: one that comes was forged on the path."""
+    if not neutral or not trail.tools.public or _reached(trail, hop):
+        return
+    resolver = Resolver(address=next(iter(neutral.values()))[0], port=53, role=Role.PUBLIC)
+    for n in range(1, ROUNDS + 1):
+        trail.keep(await _ask(trail, resolver, here.host, _occasion(trail, hop, n, Purpose.NAME_ELSEWHERE)))
+
+
+def _reached(trail: Trail, hop: int) -> bool:
+    own = [page for page, _ in trail.pages if page.hop == hop and set(page.sources) & set(OWN_SOURCES)]
+    return any(page.verified for page in own)
+
+
+async def _ask(
+    trail: Trail, resolver: Resolver, name: str, occasion: Occasion, *, checking_disabled: bool = False
+) -> Dns:
+    asked = await dns.ask(
+        trail.vantage, resolver, name, "A",
+        occasion=occasion, timeout_s=NO_RESOLVER_TIMEOUT_S, checking_disabled=checking_disabled,
+    )  # fmt: skip
+    return asked.dns
+
+
+async def _https_side(trail: Trail, hop: int, here: Target) -> None:
+    """A valid certificate tells the site's own word from the network's, at every address somebody gave for the host."""
+    if here.port != DEFAULT_PORTS["http"]:
+        return
+    occasion = _occasion(trail, hop, 1, Purpose.HTTPS_SIDE)
+    secure = target(here.url.replace("http:", "https:", 1))
+    tried = dict.fromkeys(seen.address for seen in trail.tcp if seen.hop == hop and seen.purpose is Purpose.SITE)
+    sources = trail.addresses(here.host)
+    await asyncio.gather(*(trail.chain(occasion, secure, a, sources[a]) for a in tried if a in sources))
+
+
+def _occasion(trail: Trail, hop: int, attempt: int, purpose: Purpose) -> Occasion:
+    return Occasion(since=trail.since, hop=hop, attempt=attempt, purpose=purpose)

@@ -1,0 +1,110 @@
+"""The world: everything there is in the lab, as plain data that its processes pass to each other."""
+
+from msgspec import Struct
+
+from monitor.lab.policy import Policy
+
+
+class Host(Struct, kw_only=True):
+    """One machine and its line. delay_s: one way; rate: bytes per second; routed: it has a way out at all."""
+
+    name: str
+    addresses: tuple[str, ...]
+    delay_s: float
+    rate: float
+    loss: float = 0.0
+    routed: bool = True
+
+
+class Line(Host, kw_only=True):
+    """A vantage's line. clock_days: how far the world it sees is from now. helper: "own", "dead", "overloaded"."""
+
+    isp: str
+    asn: int
+    country: str
+    resolvers: tuple[str, ...]
+    clock_days: int = 0
+    helper: str = "own"
+
+
+class Place(Struct, kw_only=True):
+    """One server address. kind: what answers there; see web.py. delay_s: one way; rate: bytes per second."""
+
+    kind: str
+    delay_s: float
+    rate: float
+
+
+class Resolver(Struct, kw_only=True):
+    """Who answers DNS at an address. kind: "honest", "advertising", "dead". region: whose answers it gives of a CDN."""
+
+    kind: str = "honest"
+    region: str = ""
+
+
+class Zone(Struct, kw_only=True):
+    """What DNS says of a name. by_region: a CDN's other answers. trouble: "", "servfail", "dnssec", "silence"."""
+
+    addresses: tuple[str, ...] = ()
+    by_region: dict[str, tuple[str, ...]] = {}
+    alias: str = ""
+    trouble: str = ""
+
+
+class Site(Struct, kw_only=True):
+    """A web site. http: what port 80 says: "page", "redirect" (to https), "closed"; https likewise: "page", "closed".
+
+    certificate: "good", "expired", "self-signed", "wrong-name". varies: "", "language", "chance".
+    refuses: a country -> "403", "451", "captcha". challenges_control: a CAPTCHA for data centres.
+    redirect: a URL, or "loop".
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    language: str
+    size: int  # bytes of its page
+    http: str = "redirect"
+    https: str = "page"
+    certificate: str = "good"
+    http2: bool = False
+    status: int = 200
+    varies: str = ""
+    refuses: dict[str, str] = {}
+    challenges_control: bool = False
+    first_byte_s: float = 0.0
+    redirect: str = ""
+
+    @property
+    def url(self) -> str:
+        """Its page, by the scheme it prefers."""
+        return f"{'http' if self.http == 'page' else 'https'}://{self.name}/"
+
+
+class Case(Struct, kw_only=True):
+    """One scenario as drawn: the URL to measure and the line to measure it from."""
+
+    scenario: str
+    line: str
+    url: str
+
+
+class World(Struct, kw_only=True):
+    """All of it. policies: (a host or everyone, what befalls it), in force from the start."""
+
+    seed: int
+    control: Host
+    helper: str  # its name
+    lines: dict[str, Line]
+    places: dict[str, Place]
+    resolvers: dict[str, Resolver]
+    zones: dict[str, Zone]
+    sites: dict[str, Site]
+    policies: tuple[tuple[str, Policy], ...]
+    cases: tuple[Case, ...]
+    neutral: tuple[str, ...]  # URLs
+    doh: tuple[str, ...]  # URLs
+
+    def site_of(self, url: str) -> Site:
+        """The site that a URL or a name belongs to."""
+        name = url.partition("://")[2].partition("/")[0] or url
+        return self.sites[name.partition(":")[0]]

@@ -1,0 +1,172 @@
+"""One measurement: what the vantage sees, what the controls see, the counterfactuals where they differ, the verdict."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Protocol
+
+import msgspec
+
+from monitor import __version__, counterfactuals
+from monitor.conditions import ConditionsChecker
+from monitor.models import Conditions, Control, Dns, Measurement, Observations, Purpose, Status, Verdict
+from monitor.neighbours import Neighbours
+from monitor.scrub import Scrubber, without_subscriber
+from monitor.trail import Tools, Trail, observe
+from monitor.urls import DEFAULT_PORTS, Target, target
+from monitor.vantage import Vantage
+from monitor.verdict import judge
+
+__all__ = ["Asker", "Prober", "Tools", "observe"]
+
+MAX_CONTROLLED_HOPS = 3  # asked again with all attempts, of a failing measurement
+
+
+class Asker(Protocol):
+    """A control, asked for the same observations; what it cannot do comes back as a Control with a failure.
+
+    seen_as: the vantage's public addresses as the controls see them; scrubbed, never kept.
+    """
+
+    seen_as: set[str]
+
+    async def ask(
+        self, url: str, *, addresses: Sequence[tuple[str, int]], hop: int, attempts: int
+    ) -> tuple[Control, ...]: ...
+
+
+@dataclass(kw_only=True)
+class Prober:
+    """Measures sites on one vantage. probe: this installation as known on this network."""
+
+    vantage: Vantage
+    tools: Tools
+    conditions: ConditionsChecker
+    controls: Asker | None
+    probe: str
+    neighbours: Neighbours = field(default_factory=Neighbours)
+
+    async def measure(self, url: str) -> Measurement:
+        """Everything about one site, judged. Never raises for what a peer does."""
+        here, started = target(url), datetime.now(UTC)
+        before = await self.conditions.recent()
+        work = _Work(prober=self, here=here, conditions=before, trail=self._trail(before))
+        try:
+            async with asyncio.timeout(self.tools.settings.budget_s):
+                await work.run()
+        except TimeoutError:
+            pass  # what was seen until then is judged
+        await work.trail.settle()
+        measurement = work.measurement(started)
+        verdict = judge(measurement)
+        self._remember(measurement, verdict)
+        return msgspec.structs.replace(measurement, verdict=verdict)
+
+    def own_addresses(self) -> set[str]:
+        """The vantage's own addresses, to be scrubbed."""
+        return self.vantage.local_addresses() | (self.controls.seen_as if self.controls else set())
+
+    def _trail(self, conditions: Conditions) -> Trail:
+        # A family that works for nobody here is not tried: broken IPv6 is not blocking.
+        families = frozenset({4} if conditions.online6 is not True else {4, 6})
+        return Trail(vantage=self.vantage, tools=self.tools, families=families, hold=self.neighbours.hold)
+
+    def _remember(self, measurement: Measurement, verdict: Verdict) -> None:
+        if verdict.methods and any(not method.startswith("dns.") for method in verdict.methods):
+            self.neighbours.triggered(measurement.site, _addresses(measurement))
+
+
+@dataclass(kw_only=True)
+class _Work:
+    """One measurement under way."""
+
+    prober: Prober
+    here: Target
+    conditions: Conditions
+    trail: Trail
+    controls: list[Control] = field(default_factory=list)
+
+    async def run(self) -> None:
+        await self.trail.follow(self.here.url, further=self._further)
+        await self.trail.settle()
+        first = judge(self.measurement(datetime.now(UTC)))
+        if first.status is Status.OK and not first.methods:
+            return
+        await asyncio.gather(
+            counterfactuals.check(self.trail, self.prober.conditions.addresses),
+            self._control_again(),
+            self._conditions_now(),
+        )
+
+    async def _further(self, hop: int, here: Target, addresses: Sequence[str]) -> Sequence[str]:
+        """What the control finds for this hop; a hop it has already been to is not asked again."""
+        if self.prober.controls is None:
+            return ()
+        if not self._covered(here, addresses):
+            pairs = [(a, port) for a in addresses for port in sorted({here.port, *DEFAULT_PORTS.values()})]
+            self.controls += await self.prober.controls.ask(self._shown(here), addresses=pairs, hop=hop, attempts=1)
+        return [a for control in self.controls for answer in _answers(control, here.host) for a in answer.answers]
+
+    def _covered(self, here: Target, addresses: Sequence[str]) -> bool:
+        tried = {seen.address for control in self.controls for seen in control.tcp if seen.port == here.port}
+        named = any(_answers(control, here.host) for control in self.controls if control.failure is None)
+        return named and tried.issuperset(addresses)
+
+    def _shown(self, here: Target) -> str:
+        """A hop's URL as a control may see it."""
+        return without_subscriber(here.url, self.here.host)
+
+    async def _control_again(self) -> None:
+        """As many attempts as the vantage made, at every hop that failed."""
+        if self.prober.controls is None:
+            return
+        seen = self.trail.observations()
+        failing = {o.hop for o in (*seen.dns, *seen.tcp, *seen.tls, *seen.http) if o.failure is not None}
+        last = len(self.trail.hops) - 1
+        for hop in sorted(failing | {last})[-MAX_CONTROLLED_HOPS:]:
+            here = self.trail.hops[hop]
+            pairs = [(a, here.port) for a in self.trail.visited(hop)]
+            attempts = self.prober.tools.settings.attempts
+            self.controls += await self.prober.controls.ask(
+                self._shown(here), addresses=pairs, hop=hop, attempts=attempts
+            )
+
+    async def _conditions_now(self) -> None:
+        self.conditions = await self.prober.conditions.now()
+
+    def measurement(self, started: datetime) -> Measurement:
+        loop = asyncio.get_running_loop()
+        scrubber = Scrubber(self.prober.own_addresses())
+        seen = scrubber.observations(self.trail.observations(scrubber.body))
+        site = self.here.site
+        neighbours = self.prober.neighbours.recent(site, _addresses(seen))
+        network, vantage = self.prober.vantage.network, self.prober.vantage
+        return Measurement(
+            id=str(uuid.uuid4()),
+            url=self.here.url,
+            site=site,
+            vantage=vantage.name,
+            probe=self.prober.probe,
+            network=network,
+            started=started.replace(microsecond=started.microsecond // 1000 * 1000),
+            runtime=round(loop.time() - self.trail.since, 3),
+            verdict=None,
+            conditions=msgspec.structs.replace(self.conditions, neighbours=neighbours),
+            controls=tuple(self.controls),
+            software=f"almenara {__version__}",
+            hops=seen.hops,
+            dns=seen.dns,
+            tcp=seen.tcp,
+            tls=seen.tls,
+            http=seen.http,
+        )
+
+
+def _answers(control: Control, host: str) -> list[Dns]:
+    return [answer for answer in control.dns if answer.name == host]
+
+
+def _addresses(seen: Observations) -> set[str]:
+    return {connected.address for connected in seen.tcp if connected.purpose is Purpose.SITE}

@@ -1,0 +1,147 @@
+"""What a page looks like: its title, and a fingerprint that near-identical pages nearly share. Bytes are hostile."""
+
+import re
+import struct
+from collections import Counter
+from collections.abc import Collection, Iterable
+from html.parser import HTMLParser
+from zlib import crc32
+
+MAX_TITLE_CHARACTERS = 200
+# Nobody's title stands further down, and html.parser takes its time: 50 ms for the worst 32 KB we could think of.
+TITLE_WINDOW_BYTES = 32 * 1024
+_PIECE_CHARACTERS = 4096
+
+SIMHASH_BITS = 64
+SIMHASH_WINDOW_BYTES = 128 * 1024
+MAX_TOKENS = 8192
+# The smallest hashes of all shingles are a fair sample of them, and the same sample for nearly the same page.
+MAX_SHINGLES = 512
+
+_CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([a-z0-9_:.\-]{1,40})", re.IGNORECASE)
+_TITLE = re.compile(rb"<title", re.IGNORECASE)
+_SPACE = re.compile(r"\s+")
+
+
+def title(body: bytes, content_type: str | None) -> str | None:
+    """The text of the page's first title, or None. The charset is the header's, else the page's, else guessed."""
+    window = body[:TITLE_WINDOW_BYTES]
+    if _TITLE.search(window) is None:
+        return None
+    reader = _TitleReader()
+    reader.read(_decode(window, content_type))
+    text = _SPACE.sub(" ", "".join(reader.parts)).strip()
+    visible = "".join(character for character in text if character.isprintable())
+    return visible[:MAX_TITLE_CHARACTERS] or None
+
+
+class _TitleReader(HTMLParser):
+    """Reads up to the end of the first title."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.parts: list[str] = []
+        self._inside = False
+        self._done = False
+
+    def read(self, text: str) -> None:
+        # Piece by piece, because most titles stand at the very top.
+        for start in range(0, len(text), _PIECE_CHARACTERS):
+            try:
+                self.feed(text[start : start + _PIECE_CHARACTERS])
+            except AssertionError:  # how html.parser rejects some malformed declarations
+                return
+            if self._done:
+                return
+        if self._inside:
+            self.parts.append(self.rawdata[:MAX_TITLE_CHARACTERS])
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "title" and not self._done:
+            self._inside = True
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "title" and self._inside:
+            self._inside, self._done = False, True
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.parts.append(data)
+
+
+def _decode(body: bytes, content_type: str | None) -> str:
+    header = (content_type or "")[:500].encode("utf-8", "replace")
+    declared = _CHARSET.search(header) or _CHARSET.search(body[:2048])
+    if declared is not None and declared[1].lower() not in (b"utf-8", b"utf8"):
+        try:
+            return body.decode(declared[1].decode(), "replace")
+        except (LookupError, ValueError):  # no such charset, or (`hex`, `idna`) one that is not text
+            pass
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        cut_character = error.start > len(body) - 4
+        return body.decode("utf-8" if cut_character else "cp1252", "replace")
+
+
+def simhash(body: bytes) -> str:
+    """64-bit hash of word pairs and tags, hex (Charikar 2002): near-identical pages differ in few bits."""
+    tokens = _tokens(body)
+    pairs = set(map(crc32, tokens[1:], map(crc32, tokens)))
+    return _majority([*_smallest(pairs), *map(crc32, _tag_counts(tokens))])
+
+
+# Tags and words of letters only: numbers are clocks, counters and session ids. All else becomes a space.
+_LETTERS = bytes(
+    byte | 0x20 if 65 <= byte <= 90 else byte if 97 <= byte <= 122 or byte >= 0x80 or byte == 60 else 32
+    for byte in range(256)
+)
+
+
+def _tokens(body: bytes) -> list[bytes]:
+    return body[:SIMHASH_WINDOW_BYTES].translate(_LETTERS).replace(b"<", b" <").split(None, MAX_TOKENS)[:MAX_TOKENS]
+
+
+def _smallest(hashes: Collection[int]) -> list[int]:
+    """The MAX_SHINGLES smallest."""
+    if len(hashes) > 3 * MAX_SHINGLES:
+        limit = 2 * MAX_SHINGLES * (1 << 32) // len(hashes)
+        below = [value for value in hashes if value < limit]
+        hashes = below if len(below) >= MAX_SHINGLES else hashes
+    return sorted(hashes)[:MAX_SHINGLES]
+
+
+def _tag_counts(tokens: Iterable[bytes]) -> list[bytes]:
+    """Each tag with the magnitude of its count: a page's skeleton, whatever its words."""
+    counts = Counter(token for token in tokens if token[0] == 60)
+    return [b"%s*%d" % (tag, count.bit_length()) for tag, count in counts.items()]
+
+
+# For each byte, its 8 bits spread over 8 lanes of 24 bits: adding such numbers counts all the bits at once.
+_LANES = tuple(sum((byte >> bit & 1) << 24 * bit for bit in range(8)) for byte in range(256))
+
+
+def _majority(features: list[int]) -> str:
+    """The bits that more than half of the features have."""
+    packed = struct.pack(f"<{len(features)}Q", *map(_spread, features))
+    value = 0
+    for place in range(8):
+        total = sum(map(_LANES.__getitem__, packed[place::8]))
+        for bit in range(8):
+            value = value << 1 | (2 * (total >> 24 * bit & 0xFFFFFF) > len(features))
+    return f"{value:016x}"
+
+
+def _spread(feature: int) -> int:
+    """32 bits to 64 well-mixed ones (the finalizer of splitmix64)."""
+    mixed = (feature + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
+    mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
+    return mixed ^ mixed >> 31
+
+
+def distance(first: str, second: str) -> int:
+    """How many of the 64 bits differ; 64 where either is no fingerprint."""
+    try:
+        return min((int(first, 16) ^ int(second, 16)).bit_count(), SIMHASH_BITS)
+    except ValueError:
+        return SIMHASH_BITS

@@ -1,0 +1,146 @@
+"""What a measurement comes to, before any rule is asked: how far the vantage came, and what interferes."""
+
+from functools import cached_property
+
+from monitor import failures as f
+from monitor.models import Measurement, Role
+from monitor.verdict import flows, names
+from monitor.verdict.arrival import REDIRECTS, Arrival, Whose, arrive
+from monitor.verdict.facts import Count, Facts, Place
+from monitor.verdict.finding import Finding
+from monitor.verdict.fingerprints import KNOWN, Fingerprint
+from monitor.verdict.names import NameView
+
+CLOCK_WRONG_S = 86_400.0  # certificates are renewed weeks before they end; a day cannot make one invalid
+
+
+class Evidence:
+    """Everything that the rules ask."""
+
+    def __init__(self, measurement: Measurement, fingerprints: tuple[Fingerprint, ...] = KNOWN) -> None:
+        self.facts = Facts(measurement, fingerprints)
+        self.conditions = measurement.conditions
+        self.views: dict[int, NameView] = {place.hop: names.view(self.facts, place) for place in self.facts.places}
+        self.arrival: Arrival = arrive(self.facts, self.views)
+
+    @property
+    def place(self) -> Place:
+        """The hop where the own path ends."""
+        return self.arrival.place
+
+    @property
+    def view(self) -> NameView:
+        """The names of that hop."""
+        return self.views.get(self.place.hop, NameView(truth=names.Truth(state="unknown")))
+
+    @cached_property
+    def findings(self) -> list[Finding]:
+        """All interference found: at the hop where the path ends first, the layer that decides before the others."""
+        found = []
+        for place in self.facts.places:
+            view = self.views[place.hop]
+            if view.lie and view.blame is Role.ISP:
+                found.append(view.lie)
+            found += flows.findings(self.facts, place, view)
+        foreign = self._foreign()
+        if foreign:
+            found.append(foreign)
+        found.sort(key=lambda finding: (not finding.denies, finding.hop != self.place.hop))
+        return found
+
+    def _foreign(self) -> Finding | None:
+        """The network's page in place of the site's, on the site's own address."""
+        page = self.arrival.page
+        if self.arrival.whose is not Whose.FOREIGN or page is None:
+            return None
+        if page.address in self.view.false and "fingerprint" not in self.arrival.proof:
+            return None  # the address was the lie; what stands there is no layer of its own
+        method = "http.redirect" if page.status in REDIRECTS else "http.blockpage"
+        attempts = [p for p in self.facts.http(self.place) if p.address == page.address and p.status == page.status]
+        evidence = [method, *self.arrival.proof, *(["repeated"] if len(attempts) >= flows.REPEATED else [])]
+        settled = {"fingerprint", "name_cut_elsewhere"} & set(self.arrival.proof)
+        reason = {
+            "id": "page_replaced",
+            "method": method,
+            "name": self.place.host,
+            "status": page.status,
+            "title": page.title,
+        }
+        return Finding(
+            method=method, hop=self.place.hop, denies=True, confirmed=bool(settled), evidence=tuple(evidence), reason=reason
+        )  # fmt: skip
+
+    @cached_property
+    def deciding(self) -> Finding | None:
+        """The finding that keeps the vantage from the site, where its own path ends."""
+        if self.arrival.whose in (Whose.GENUINE, Whose.REFUSAL, Whose.LOOP):
+            return None
+        return next((finding for finding in self.findings if finding.denies and finding.hop == self.place.hop), None)
+
+    @cached_property
+    def layer(self) -> str:
+        """The deepest layer that the own path reached at its last hop."""
+        own = set(self.view.addresses) or {s.address for s in self.facts.tcp(self.place) if "literal" in s.sources}
+        reached = [
+            ("http", self.facts.http(self.place)),
+            ("tls", self.facts.tls(self.place)),
+            ("tcp", self.facts.tcp(self.place)),
+        ]
+        return next((layer for layer, seen in reached if any(s.address in own for s in seen)), "dns")
+
+    @cached_property
+    def control_ran(self) -> bool:
+        """Is there anything to compare with in the layer where the path ends?"""
+        return bool(self.facts.usable) or self.layer == "dns" and self.view.truth.state != "unknown"
+
+    @cached_property
+    def control_gets_page(self) -> bool:
+        """A control was served where the vantage was not."""
+        pages = [p for p in self.facts.control_pages(self.place) if p.failure is None and p.status is not None]
+        return any((p.status or 0) < 400 for p in pages) or not pages and self.facts.control_arrives()
+
+    @cached_property
+    def control_refused(self) -> bool:
+        """Every answer the controls got turned them away as well."""
+        pages = [p for p in self.facts.control_pages(self.place) if p.failure is None and p.status is not None]
+        return bool(pages) and all((p.status or 0) >= 400 for p in pages)
+
+    @cached_property
+    def control_fails(self) -> bool:
+        """Every control fails in the layer where the own path ends."""
+        if self.layer == "dns":
+            return self.view.truth.state == "broken" and self.view.failure is not None
+        if self.layer == "tcp":
+            return _never(self.facts.control_tcp(self.place))
+        if self.layer == "tls":
+            return _never(self.facts.control_tls(self.place))
+        pages = self.facts.control_pages(self.place)
+        return bool(pages) and all(p.failure is not None for p in pages)
+
+    @cached_property
+    def neutral_fails(self) -> bool:
+        """Most neutral sites time out as well: the line itself is at its end."""
+        neutral = self.conditions.neutral
+        return bool(neutral) and 2 * sum(1 for check in neutral if check.failure == f.TIMEOUT) > len(neutral)
+
+    @property
+    def offline(self) -> bool:
+        """No neutral site can be reached on any family."""
+        return self.conditions.online4 is False and self.conditions.online6 is not True
+
+    @property
+    def clock_is_wrong(self) -> bool:
+        """This machine's clock is far from the world's: every certificate looks expired or not yet valid."""
+        return abs(self.conditions.clock_offset or 0.0) > CLOCK_WRONG_S
+
+    @cached_property
+    def residual(self) -> bool:
+        """Cut where a neighbour met interference a moment ago, with nothing to show that it is about this name."""
+        if not self.conditions.neighbours or self.deciding is None or self.deciding.layer == "dns":
+            return False
+        about_the_name = {"name_cut_elsewhere", "innocent_passes", "fingerprint"}
+        return not about_the_name & set(self.deciding.evidence)
+
+
+def _never(count: Count) -> bool:
+    return not count.passed and bool(count.failed or count.rejected)

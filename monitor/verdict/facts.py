@@ -1,0 +1,199 @@
+"""A measurement's observations, indexed by what rules ask: by hop, name, address, and whose they are."""
+
+import ipaddress
+from functools import cached_property
+from urllib.parse import urljoin, urlsplit
+
+from msgspec import Struct
+
+from monitor import failures as f
+from monitor.addresses import is_public
+from monitor.models import Control, Dns, Flow, Http, Measurement, Purpose, Role, Tcp, Tls
+from monitor.verdict.fingerprints import KNOWN, Fingerprint
+
+INTERRUPTIONS = frozenset({f.RESET, f.TIMEOUT, f.EOF, f.FAILED_HANDSHAKE, "connection_aborted"})
+_NEXT_RESOLVER = frozenset(
+    {f.TIMEOUT, f.SERVFAIL, f.DNS_REFUSED, f.DNS_MISBEHAVING, f.REFUSED, *f.UNREACHABLE_FAILURES}
+)
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """A hop: its number and where its URL points."""
+
+    hop: int
+    url: str
+    scheme: str
+    host: str
+    port: int
+
+
+class Count(Struct, frozen=True):
+    """How often an operation passed and failed; rejected: the certificate."""
+
+    passed: int = 0
+    failed: int = 0
+    rejected: int = 0
+
+
+class Facts:
+    """Reads one measurement."""
+
+    def __init__(self, measurement: Measurement, fingerprints: tuple[Fingerprint, ...] = KNOWN) -> None:
+        self.m = measurement
+        self.fingerprints = fingerprints
+        self.usable: tuple[Control, ...] = tuple(c for c in measurement.controls if c.failure is None)
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """The hops, in order."""
+        return tuple(_place(hop, url) for hop, url in enumerate(self._urls()))
+
+    def _urls(self) -> list[str]:
+        if self.m.hops:
+            return list(self.m.hops)
+        urls = [self.m.url]
+        last = max((seen.hop for seen in (*self.m.dns, *self.m.tcp, *self.m.http)), default=0)
+        for hop in range(1, last + 1):
+            locations = [p.location for p in self.m.http if p.hop == hop - 1 and p.location]
+            urls.append(urljoin(urls[-1], locations[0]) if locations else urls[-1])
+        return urls
+
+    # --- names -------------------------------------------------------------------------------------------------
+
+    def own_resolvers(self, place: Place) -> list[tuple[str, Role]]:
+        """The vantage's assigned resolvers, in the order the system would ask them."""
+        seen = dict.fromkeys((a.resolver, a.role) for a in self._questions(place) if a.role is not Role.DOH)
+        assigned = [pair for pair in seen if pair[1] in (Role.ISP, Role.LAN)]
+        return assigned or list(seen)
+
+    def answers(self, place: Place, resolver: str) -> list[Dns]:
+        """All that one resolver said of the name."""
+        return [a for a in self._questions(place) if a.resolver == resolver]
+
+    def public_resolvers(self, place: Place) -> list[str]:
+        """Clear-text resolvers asked beside the assigned ones."""
+        own = {resolver for resolver, _ in self.own_resolvers(place)}
+        return list(
+            dict.fromkeys(a.resolver for a in self._questions(place) if a.role is Role.PUBLIC and a.resolver not in own)
+        )
+
+    def _questions(self, place: Place) -> list[Dns]:
+        return [a for a in self.m.dns if a.name == place.host and a.purpose is Purpose.SITE]
+
+    def trusted(self, place: Place) -> list[list[Dns]]:
+        """What each trusted source said of the name: DoH from the vantage, the controls' own resolvers."""
+        doh: dict[str, list[Dns]] = {}
+        for answer in self._questions(place):
+            if answer.role is Role.DOH:
+                doh.setdefault(answer.resolver, []).append(answer)
+        controls = [[a for a in control.dns if a.name == place.host] for control in self.usable]
+        return [answers for answers in (*doh.values(), *controls) if answers]
+
+    def counter_answers(self, place: Place) -> list[Dns]:
+        """Answers that came from a host which is no resolver: forged on the path."""
+        return [
+            a for a in self.m.dns
+            if a.name == place.host and a.purpose is Purpose.NAME_ELSEWHERE and a.rcode is not None
+        ]  # fmt: skip
+
+    # --- flows -------------------------------------------------------------------------------------------------
+
+    def tcp(self, place: Place, purpose: Purpose = Purpose.SITE) -> list[Tcp]:
+        return [s for s in self.m.tcp if s.hop == place.hop and s.purpose is purpose]
+
+    def tls(self, place: Place, purpose: Purpose = Purpose.SITE) -> list[Tls]:
+        return [s for s in self.m.tls if s.hop == place.hop and s.purpose is purpose]
+
+    def http(self, place: Place, purpose: Purpose = Purpose.SITE) -> list[Http]:
+        return [s for s in self.m.http if s.hop == place.hop and s.purpose is purpose]
+
+    def proven(self, place: Place) -> set[str]:
+        """Addresses where a valid certificate for the name was seen from the vantage, on any hop."""
+        return {s.address for s in self.m.tls if s.server_name == place.host and s.failure is None}
+
+    # --- controls ----------------------------------------------------------------------------------------------
+
+    def control_tcp(self, place: Place, address: str | None = None) -> Count:
+        seen = [
+            s for c in self.usable for s in c.tcp
+            if s.port == place.port and (s.address == address if address else s.address in self._control_addresses(place))
+        ]  # fmt: skip
+        return _count(seen)
+
+    def control_tls(self, place: Place, address: str | None = None) -> Count:
+        seen = [
+            s for c in self.usable for s in c.tls
+            if s.server_name == place.host and address in (None, s.address)
+        ]  # fmt: skip
+        return _count(seen)
+
+    def control_genuine(self, place: Place) -> set[str]:
+        """Addresses where a control saw a valid certificate for the name."""
+        return {s.address for c in self.usable for s in c.tls if s.server_name == place.host and s.failure is None}
+
+    def control_pages(self, place: Place) -> list[Http]:
+        """Responses of this hop's URL to the controls, complete or failed."""
+        return [s for c in self.usable for s in c.http if _same_url(s.url, place.url)]
+
+    def control_arrives(self) -> bool:
+        """A control got a page at the end of the redirects."""
+        return any(_arrives(control) for control in self.usable)
+
+    def _control_addresses(self, place: Place) -> set[str]:
+        return {a for c in self.usable for answer in c.dns if answer.name == place.host for a in answer.answers} or {
+            s.address
+            for c in self.usable
+            for s in (*c.tls, *c.http)
+            if place.host in (getattr(s, "server_name", None), _host(s))
+        }
+
+
+def _host(seen: Flow) -> str | None:
+    return urlsplit(seen.url).hostname if isinstance(seen, Http) else None
+
+
+def _arrives(control: Control) -> bool:
+    pages = [s for s in control.http if s.failure is None and s.status is not None]
+    return any(s.hop == max(page.hop for page in pages) and (s.status or 0) < 400 for s in pages)
+
+
+def _place(hop: int, url: str) -> Place:
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError:
+        port, host, parts = None, None, urlsplit("")
+    scheme = parts.scheme if parts.scheme in ("http", "https") else "http"
+    return Place(hop=hop, url=url, scheme=scheme, host=host or "", port=port or (443 if scheme == "https" else 80))
+
+
+def _same_url(a: str, b: str) -> bool:
+    return a.rstrip("/").split("#")[0] == b.rstrip("/").split("#")[0]
+
+
+def _count(seen: list[Tcp] | list[Tls]) -> Count:
+    rejected = sum(1 for s in seen if s.failure in f.CERTIFICATE_FAILURES)
+    passed = sum(1 for s in seen if s.failure is None)
+    return Count(passed, len(seen) - passed - rejected, rejected)
+
+
+def outcome(answers: list[Dns]) -> tuple[tuple[str, ...], str | None]:
+    """What a resolver's answers come to: addresses, or the failure of the A question's last attempt."""
+    addresses = tuple(dict.fromkeys(a for answer in answers for a in answer.answers))
+    if addresses:
+        return addresses, None
+    ordered = sorted(answers, key=lambda a: (a.type == "A", a.attempt))
+    return (), ordered[-1].failure if ordered else f.NO_ANSWER
+
+
+def falls_through(failure: str | None) -> bool:
+    """Would the system ask its next resolver? (glibc: silence, SERVFAIL, NOTIMP, REFUSED)"""
+    return failure in _NEXT_RESOLVER
+
+
+def bogon(address: str) -> bool:
+    """Cannot be on the public internet."""
+    try:
+        return not is_public(str(ipaddress.ip_address(address)))
+    except ValueError:
+        return True
