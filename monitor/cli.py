@@ -115,7 +115,10 @@ def helper(config_file: Path | None, tls_certificate: Path | None, tls_key: Path
         from monitor import run
 
         config = _given(config_file)
-        return run.run_helper(config, tls_certificate=tls_certificate, tls_key=tls_key, **options)
+        try:
+            return run.run_helper(config, tls_certificate=tls_certificate, tls_key=tls_key, **options)
+        except ImportError as exc:  # the packages of the extra "helper" are not installed
+            raise click.ClickException(str(exc)) from None
 
 
 @almenara.command()
@@ -195,15 +198,13 @@ def _worded_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, ConsentMissing) as exc:
-        raise _failure(str(exc), WRONG_USE) from None
+        raise _WrongUse(str(exc)) from None
     except ListUnavailable as exc:
-        raise _failure(str(exc), COULD_NOT) from None
+        raise click.ClickException(str(exc)) from None
 
 
-def _failure(line: str, exit_code: int) -> click.ClickException:
-    failure = click.ClickException(line)
-    failure.exit_code = exit_code
-    return failure
+class _WrongUse(click.ClickException):
+    exit_code = WRONG_USE
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -55,7 +55,8 @@ class ConditionsChecker:
         started = datetime.now(UTC)
         trails = [{family: Trail(vantage=self._vantage, tools=self._tools) for family in (4, 6)} for _ in self._targets]
         pairs = zip(trails, self._targets, strict=True)
-        *checks, resolvers = await asyncio.gather(*(_neutral(by, here) for by, here in pairs), self._resolvers())
+        checking = asyncio.gather(*(_neutral(by, here) for by, here in pairs))
+        checks, resolvers = await asyncio.gather(checking, self._resolvers())
         neutral = tuple(check for both in checks for check in both)
         flat = [trail for by in trails for trail in by.values()]
         pages = [page for trail in flat for page, _ in trail.pages]

@@ -8,7 +8,7 @@ triggers, since some censors keep cutting the pair of hosts for a minute or more
 import asyncio
 from collections.abc import Mapping
 
-from monitor.failures import CERTIFICATE_FAILURES, SERVFAIL
+from monitor.failures import CERTIFICATE_FAILURES, EOF, FAILED_HANDSHAKE, RESET, SERVFAIL
 from monitor.models import Dns, Http, Purpose, Role, Tls
 from monitor.steps import dns
 from monitor.steps.occasion import Occasion
@@ -17,29 +17,54 @@ from monitor.urls import DEFAULT_PORTS, Target, target
 from monitor.vantage import Resolver
 
 ROUNDS = 2  # interface.md: "confirmed" asks for a counterfactual repeated twice
+ROUNDS_MIXED = 5  # where some attempts pass: to tell partial blocking from a server that drops one in three
 MAX_ADDRESSES = 2  # per hop
+CUTS = frozenset({RESET, EOF, FAILED_HANDSHAKE})
 COUNTERFACTUAL = ("counterfactual",)
 NO_RESOLVER_TIMEOUT_S = 2.0
 
 
 async def check(trail: Trail, neutral: Mapping[str, tuple[str, ...]]) -> None:
-    """Make the counterfactuals that this trail's failures call for. neutral: https host -> addresses, by the last check."""
+    """Make the counterfactuals that this trail's failures call for.
+
+    neutral: https hosts nobody blocks -> their addresses, by the last check of conditions.
+    """
     jobs = []
     for hop, here in enumerate(trail.hops):
+        if _passes_on(trail, hop):
+            continue
         jobs += [_twice(trail, hop, here, a, neutral) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
         jobs += [_again(trail, hop, here, a) for a in _unconnected(trail, hop)[:MAX_ADDRESSES]]
-        jobs.append(_checking_disabled(trail, hop, here))
+        jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
         jobs.append(_no_resolver(trail, hop, here, neutral))
         if here.scheme == "http":
             jobs.append(_https_side(trail, hop, here))
     await asyncio.gather(*jobs)
 
 
+def cut_at_times(trail: Trail) -> bool:
+    """Was any connection cut, even if a later one was not? Silence is left out: packet loss does that, too."""
+    return any(
+        seen.failure in CUTS
+        for seen in (*trail.tls, *(page for page, _ in trail.pages))
+        if seen.purpose is Purpose.SITE
+    )
+
+
+def _passes_on(trail: Trail, hop: int) -> bool:
+    """A hop that led on, to the same host or by the site's own proven word, is not in question."""
+    if hop + 1 >= len(trail.hops) or any(seen.hop == hop and seen.failure in CUTS for seen in trail.tls):
+        return False
+    pages = [page for page, _ in trail.pages if page.hop == hop and page.failure is None]
+    own = [page for page in pages if set(page.sources) & set(OWN_SOURCES)]
+    same_host = trail.hops[hop].host == trail.hops[hop + 1].host
+    return any(page.verified or same_host for page in own)
+
+
 def _seen(trail: Trail, hop: int, address: str) -> list[Tls | Http]:
-    pages = [page for page, _ in trail.pages]
-    return [
-        seen for seen in (*trail.tls, *pages) if (seen.hop, seen.address, seen.purpose) == (hop, address, Purpose.SITE)
-    ]
+    pages = (page for page, _ in trail.pages)
+    every: list[Tls | Http] = [*trail.tls, *pages]
+    return [seen for seen in every if (seen.hop, seen.address, seen.purpose) == (hop, address, Purpose.SITE)]
 
 
 def _interrupted(trail: Trail, hop: int) -> list[str]:
@@ -51,7 +76,7 @@ def _interrupted(trail: Trail, hop: int) -> list[str]:
 def _suspicious(seen: Tls | Http) -> bool:
     if isinstance(seen, Tls):
         return seen.failure is not None and seen.failure not in CERTIFICATE_FAILURES
-    return seen.failure is not None or not seen.verified
+    return seen.failure is not None or not seen.verified or (seen.status or 0) >= 400
 
 
 def _unconnected(trail: Trail, hop: int) -> list[str]:
@@ -67,7 +92,8 @@ async def _twice(trail: Trail, hop: int, here: Target, address: str, neutral: Ma
     # The last neutral site takes the triggers: a residual cut of its address must not look like an outage.
     innocent, elsewhere = next(iter(neutral)), list(neutral.values())[-1]
     first = trail.tools.settings.attempts
-    for n in range(1, ROUNDS + 1):
+    mixed = any(seen.failure is None for seen in _seen(trail, hop, address)) and cut_at_times(trail)
+    for n in range(1, (ROUNDS_MIXED if mixed else ROUNDS) + 1):
         await trail.chain(_occasion(trail, hop, n, Purpose.INNOCENT_NAME), here, address, COUNTERFACTUAL, name=innocent)
         sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
         await asyncio.gather(
@@ -83,6 +109,15 @@ async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:
         await trail.chain(
             _occasion(trail, hop, trail.tools.settings.attempts + n, Purpose.SITE), here, address, sources
         )
+
+
+async def _asked_again(trail: Trail, hop: int, here: Target) -> None:
+    """Each of the vantage's own resolvers, once more: a lie is told twice."""
+    if not trail.addresses(here.host) or "literal" in trail.addresses(here.host).get(here.host, ()):
+        return
+    occasion = _occasion(trail, hop, trail.tools.settings.attempts + 1, Purpose.SITE)
+    for resolver in trail.vantage.resolvers:
+        trail.keep(await _ask(trail, resolver, here.host, occasion))
 
 
 async def _checking_disabled(trail: Trail, hop: int, here: Target) -> None:

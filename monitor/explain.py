@@ -11,7 +11,8 @@ from typing import Any
 
 import msgspec
 
-from monitor.models import Reason, Status, Verdict
+from monitor.models import Measurement, Reason, Status, Verdict
+from monitor.verdict.rules import RULES
 
 MAX_PARAMETER = 120  # characters; a host name may have 253, but a sentence with that is no longer read
 MAX_ITEMS = 4
@@ -55,12 +56,17 @@ METHOD_WORDS: dict[str, str] = {
 }
 
 REASONS: dict[str, str] = {
-    "resolver_denies": "the ISP's resolver {resolver} says the name does not exist; trusted ones resolve it",
-    "resolver_lies": "the ISP's resolver {resolver} answers {addresses}, which is not the site",
-    "no_control": "no control could be asked, and without one blocked and down look the same",
-    "same_as_control": "the control, on another network, sees the same",
-    "page_complete": "a complete page of the genuine site came from {address}",
-    "tls_interrupted": "the encrypted connection to {address} ended with {failure} when {name} was asked for",
+    "resolver_denies": "the ISP's resolver {resolver} answers {failure} for {name}; {sources} trusted sources resolve it",
+    "resolver_lies": "the ISP's resolver {resolver} answers {addresses} for {name}, which is not the site; "
+    "{sources} trusted sources say otherwise",
+    "answers_forged": "whichever resolver is asked for {name}, a forged answer comes; {sources} trusted sources differ",
+    "tcp_cut": "{attempts} connections to {address} port {port}, an address of {name}, ended with {failure}; "
+    "the control connects",
+    "flow_cut": "{attempts} connections to {address} port {port} ended with {failure} ({method}) after {name} was asked for",
+    "certificate_replaced": "{address} shows a certificate for {name} that is not the site's (issuer: {issuer}); "
+    "the control gets a valid one there",
+    "page_replaced": "a page that is not the site's came for {name} ({method}, status {status}, title: {title})",
+    **{rule.id: rule.why[0].lower() + rule.why[1:].rstrip(".") for rule in RULES},
 }
 
 UNKNOWN_REASON = "for a reason that this version has no words for"
@@ -85,6 +91,11 @@ def worded(verdict: Verdict) -> Verdict:
     """The verdict with a `text` added to each reason, as it is printed."""
     reasons: tuple[Reason, ...] = tuple({**reason, "text": explain(reason)} for reason in verdict.reasons)
     return msgspec.structs.replace(verdict, reasons=reasons)
+
+
+def worded_measurement(measurement: Measurement) -> Measurement:
+    """The measurement with its verdict worded."""
+    return msgspec.structs.replace(measurement, verdict=measurement.verdict and worded(measurement.verdict))
 
 
 def parameters(template: str) -> frozenset[str]:

@@ -1,10 +1,12 @@
 """One measurement: what the vantage sees, what the controls see, the counterfactuals where they differ, the verdict."""
 
 import asyncio
+import socket
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Protocol
 
 import msgspec
@@ -66,7 +68,7 @@ class Prober:
 
     def own_addresses(self) -> set[str]:
         """The vantage's own addresses, to be scrubbed."""
-        return self.vantage.local_addresses() | (self.controls.seen_as if self.controls else set())
+        return _local_addresses(self.vantage) | (self.controls.seen_as if self.controls else set())
 
     def _trail(self, conditions: Conditions) -> Trail:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
@@ -92,7 +94,7 @@ class _Work:
         await self.trail.follow(self.here.url, further=self._further)
         await self.trail.settle()
         first = judge(self.measurement(datetime.now(UTC)))
-        if first.status is Status.OK and not first.methods:
+        if first.status is Status.OK and not first.methods and not counterfactuals.cut_at_times(self.trail):
             return
         await asyncio.gather(
             counterfactuals.check(self.trail, self.prober.conditions.addresses),
@@ -138,7 +140,7 @@ class _Work:
 
     def measurement(self, started: datetime) -> Measurement:
         loop = asyncio.get_running_loop()
-        scrubber = Scrubber(self.prober.own_addresses())
+        scrubber = _scrubber(frozenset(self.prober.own_addresses()))
         seen = scrubber.observations(self.trail.observations(scrubber.body))
         site = self.here.site
         neighbours = self.prober.neighbours.recent(site, _addresses(seen))
@@ -162,6 +164,24 @@ class _Work:
             tls=seen.tls,
             http=seen.http,
         )
+
+
+@lru_cache(maxsize=16)
+def _scrubber(own: frozenset[str]) -> Scrubber:
+    return Scrubber(own)
+
+
+def _local_addresses(vantage: Vantage) -> set[str]:
+    """The addresses this vantage sends from. Connecting a UDP socket sends nothing."""
+    found = set()
+    for family, anywhere in ((4, "192.0.2.1"), (6, "2001:db8::1")):
+        try:
+            with vantage.open_socket(family, socket.SOCK_DGRAM) as asking:
+                asking.connect((anywhere, 9))
+                found.add(asking.getsockname()[0].partition("%")[0])
+        except OSError:
+            continue
+    return found
 
 
 def _answers(control: Control, host: str) -> list[Dns]:

@@ -101,6 +101,7 @@ class _Reader:
         self.system_role = _system_role(recorded)
         self.requests = _oldest_first(self.keys.requests or ())
         self.way = _way(self.start, self.requests)
+        self.late = _by_question(self.keys.x_dns_duplicate_responses or ())
         self.dns = tuple(self._queries())
         self.controls = _controls(recorded, self.start)
         self.givers = self._givers()
@@ -169,12 +170,9 @@ class _Reader:
 
     def _late(self, query: Query, kind: str) -> Iterator[LateAnswer]:
         first = (_rcode(query), _addresses(query, kind))
-        for other in self.keys.x_dns_duplicate_responses or ():
-            if not query.transaction_id or other.transaction_id != query.transaction_id or kind not in _kinds(other):
-                continue
-            rcode, answers = _rcode(other), _addresses(other, kind)
-            if (rcode, answers) != first:
-                yield LateAnswer(delay=max((other.t or 0.0) - (query.t or 0.0), 0.0), rcode=rcode, answers=answers)
+        for other_kind, ended, rcode, answers in self.late.get(query.transaction_id or 0, ()):
+            if other_kind == kind and (rcode, answers) != first:
+                yield LateAnswer(delay=max(ended - (query.t or 0.0), 0.0), rcode=rcode, answers=answers)
 
     def _givers(self) -> dict[tuple[str, str], tuple[str, ...]]:
         """(host, address) -> who gave it: the system's resolver first, the control last."""
@@ -417,6 +415,15 @@ def _chain(entry: Handshake) -> Iterator[Certificate]:
     for der in entry.peer_certificates or ():
         with contextlib.suppress(ValueError):
             yield _certificate(_bytes(der))
+
+
+def _by_question(late: Sequence[Query]) -> dict[int, list[tuple[str, float, str | None, tuple[str, ...]]]]:
+    """Transaction id -> type, end, code and addresses of each further answer."""
+    found: dict[int, list[tuple[str, float, str | None, tuple[str, ...]]]] = defaultdict(list)
+    for query in late:
+        for kind in _kinds(query) if query.transaction_id else ():
+            found[query.transaction_id or 0].append((kind, query.t or 0.0, _rcode(query), _addresses(query, kind)))
+    return found
 
 
 def _by_transaction(events: Sequence[Event]) -> dict[int, list[Event]]:

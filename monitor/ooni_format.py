@@ -12,7 +12,7 @@ from monitor.control.protocol import Response as HelperResponse
 Failure = str | bool | None
 Port = Annotated[int, Meta(ge=0, le=65535)]
 # Far above what a probe records for one site; below what makes comparing entries with each other slow.
-Few = Meta(max_length=1_000)
+Few = Meta(max_length=256)
 Many = Meta(max_length=10_000)
 
 

@@ -5,6 +5,7 @@ The same code measures on the vantage and on the control, so that the two can ne
 
 import asyncio
 import base64
+import hashlib
 import ipaddress
 import ssl
 import zlib
@@ -295,7 +296,10 @@ def _as_kept(seen: Http, body: bytes, clean: Clean) -> Http:
         content_type = next((value for name, value in seen.headers if name.lower() == "content-type"), "")
         # The digests are taken again: a digest over a page with an address in it gives the address away.
         seen = msgspec.structs.replace(
-            seen, sha256=page.digest(cleaned), simhash=page.simhash(cleaned), title=page.title(cleaned, content_type)
+            seen,
+            sha256=hashlib.sha256(cleaned).hexdigest(),
+            simhash=page.simhash(cleaned),
+            title=page.title(cleaned, content_type),
         )
     evidence = seen.failure is not None or not seen.verified or seen.status is None or seen.status >= 400
     if not (evidence and cleaned) or seen.purpose is Purpose.NEUTRAL:

@@ -7,11 +7,13 @@ packet leaves the namespace.
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import socket
 import ssl
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any
 
 import dns.flags
 import dns.message
@@ -20,11 +22,19 @@ import pytest
 import trustme
 from pyroute2 import IPRoute
 
+from monitor.config import MeasureConfig
+from monitor.control import door, helper
 from monitor.models import Network, Role
+from monitor.trail import Tools, observe
 from monitor.vantage import Resolver, Vantage
 
 CLONE_NEWNET = 0x40000000
 SITE, OTHER, RESOLVER, REDIRECTOR = "93.184.216.34", "93.184.216.35", "198.41.0.4", "93.184.216.36"
+
+AUTHORITY = trustme.CA()
+URL = "https://site.test/"
+QUICK = MeasureConfig(timeout_s=1.0, budget_s=5.0, attempts=2)
+PAGE = b"<title>La Patilla</title>" + b"<p>noticias de hoy</p>" * 50
 
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -177,6 +187,66 @@ def client_context(authority: trustme.CA) -> ssl.SSLContext:
 def loopback() -> Vantage:
     """This machine, as a vantage without resolvers."""
     return Vantage("here", Network(), ())
+
+
+def tools(**more: Any) -> Tools:
+    """Quick timeouts, and trust in the test's authority."""
+    return Tools(settings=QUICK, trust=client_context(AUTHORITY), **more)
+
+
+@contextlib.asynccontextmanager
+async def serving(
+    vantage: Vantage,
+    limits: helper.Limits | None = None,
+    at_the_door: door.Door | None = None,
+    used: Tools | None = None,
+    **more: Any,
+) -> AsyncIterator[int]:
+    """A helper on the loopback that measures on the vantage; its port. Sees that it leaves nothing."""
+    limits, used = limits or helper.Limits(), used or tools()
+    measure = functools.partial(observe, vantage=vantage, tools=used, ports=limits.ports)
+    served = helper.Helper(measure, vantage, used.trust, limits)
+    listening = helper.listener("127.0.0.1:0")
+    port, started = listening.getsockname()[1], asyncio.Event()
+    before = asyncio.all_tasks()
+    task = asyncio.create_task(helper.serve(served, listening, at_the_door=at_the_door, ready=started.set, **more))
+    try:
+        await started.wait()
+        yield port
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+        assert asyncio.all_tasks() <= before | {asyncio.current_task()}
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    """Runs a test's work, which does not take long."""
+
+    async def limited() -> None:
+        async with asyncio.timeout(30):
+            await work()
+
+    asyncio.run(limited())
+
+
+@contextlib.contextmanager
+def network() -> Iterator[Net]:
+    """A network of the test's own."""
+    net = Net()
+    try:
+        yield net
+    finally:
+        net.close()
+
+
+@contextlib.asynccontextmanager
+async def site(net: Net) -> AsyncIterator[None]:
+    """site.test on 443 and 80."""
+    net.names["site.test"] = SITE
+    page = responding("200 OK", PAGE, "Content-Type: text/html", "X-Site: yes")
+    context = server_context(AUTHORITY, "site.test")
+    async with net.resolver(), net.server(SITE, 443, page, context), net.server(SITE, 80, page):
+        yield
 
 
 needs_namespaces = pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of its own needs root")

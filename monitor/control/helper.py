@@ -5,11 +5,14 @@ addresses, checked again on whatever is connected to. Everything it does for a s
 """
 
 import asyncio
+import contextlib
+import functools
 import logging
 import math
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,11 +21,14 @@ from msgspec import Struct
 
 from monitor import __version__
 from monitor.addresses import is_public
+from monitor.config import Config
 from monitor.control import bounds, protocol
 from monitor.control.endpoints import with_endpoints
 from monitor.control.quota import Quota, client_of
-from monitor.models import Observations
-from monitor.steps import http
+from monitor.models import Network, Observations
+from monitor.steps import http, tls
+from monitor.steps.doh import DohClient
+from monitor.trail import Tools, observe
 from monitor.urls import BadUrl, Target, target
 from monitor.vantage import Vantage
 
@@ -42,6 +48,7 @@ except ImportError as missing:
     raise ImportError("a test helper needs more packages: pip install 'almenara[helper]'") from missing
 
 BUSY_RETRY_S = 2
+MEASURING_SHARE = 0.75  # of the deadline: the rest is for the endpoints that the measurement does not visit
 
 _log = logging.getLogger("almenara.helper")
 
@@ -179,7 +186,7 @@ class Helper:
         )
 
     def _endpoints(self, asked: protocol.Request, here: Target) -> list[tuple[str, int]]:
-        """The endpoints asked for that we may connect to; for an https URL, as OONI's helper does, those of its port."""
+        """The endpoints asked for that we may connect to; of an https URL, as with OONI's helper, those of its port."""
         wanted = (pair for pair in asked.endpoints() if here.scheme == "http" or pair[1] == here.port)
         return [(address, port) for address, port in wanted if port in self._limits.ports and is_public(address)]
 
@@ -260,7 +267,7 @@ def _headers(asked: protocol.Request) -> tuple[tuple[str, str], ...]:
 
 
 def listener(listen: str) -> socket.socket:
-    """A listening socket for "HOST:PORT" or "[HOST]:PORT". Raises ValueError for other text, OSError as the system does."""
+    """A listening socket for "HOST:PORT" or "[HOST]:PORT". Raises ValueError for other text, and OSError."""
     host, colon, port = listen.rpartition(":")
     if not colon or not port.isascii() or not port.isdigit() or not int(port[:6]) < 65536:
         raise ValueError(f"{listen!r}: expected HOST:PORT or [HOST]:PORT")
@@ -296,3 +303,54 @@ async def serve(
         server.should_exit = True
         await serving
         raise
+
+
+def run(
+    config: Config,
+    listen: str,
+    *,
+    limits: Limits | None = None,
+    at_the_door: door.Door | None = None,
+    certificate: Path | None = None,
+    key: Path | None = None,
+) -> None:
+    """Serves on this machine's own connection until a signal; one line per request on stderr. Names are looked up by
+    the configuration's encrypted resolvers. Raises ValueError or OSError where it cannot begin."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    listening = listener(listen)
+
+    def ready() -> None:
+        _log.info("helper listens on %s", protocol.endpoint_text(*listening.getsockname()[:2]))
+
+    async def serving() -> None:
+        async with _configured(config, limits or Limits()) as served:
+            await serve(served, listening, at_the_door=at_the_door, certificate=certificate, key=key, ready=ready)
+
+    asyncio.run(serving())
+
+
+@contextlib.asynccontextmanager
+async def _configured(config: Config, limits: Limits) -> AsyncIterator[Helper]:
+    vantage, trust = Vantage("helper", Network(), ()), tls.client_context()
+    doh = tuple(DohClient(vantage, url, trust=trust, bootstrap=_looked_up) for url in config.control.resolvers)
+    settings = msgspec.structs.replace(
+        config.measure, budget_s=min(config.measure.budget_s, limits.deadline_s * MEASURING_SHARE)
+    )
+    tools = Tools(settings=settings, trust=trust, doh=doh)
+    try:
+        yield Helper(
+            functools.partial(observe, vantage=vantage, tools=tools, ports=limits.ports), vantage, trust, limits
+        )
+    finally:
+        for resolver in doh:
+            await resolver.aclose()
+
+
+async def _looked_up(host: str) -> tuple[str, ...]:
+    """A resolver's own address, by the machine's resolver: it is verified by its certificate."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except OSError:
+        return ()
+    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))

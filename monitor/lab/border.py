@@ -7,7 +7,7 @@ from monitor.lab import packets
 from monitor.lab.censors import TECHNIQUES, Sees
 from monitor.lab.flows import DROP, PASS, Fate, Flow
 from monitor.lab.packets import TCP, Packet
-from monitor.lab.policy import ANYWHERE, Policy
+from monitor.lab.policy import ANYWHERE, ANYWHERE6, Policy
 from monitor.lab.triggers import Incomplete, host, question, server_name
 
 _FLOWS = 20_000  # remembered at once
@@ -141,8 +141,7 @@ class Border:
             policy = self._policies[number]
             if (
                 TECHNIQUES[policy.technique].sees is sees
-                and (place in policy.addresses or ANYWHERE in policy.addresses)
-                and place not in policy.spared
+                and _aims_at(policy, place)
                 and (not policy.ports or packet.dport in policy.ports)
                 and self._strikes(number, policy)
             ):
@@ -162,3 +161,13 @@ class Border:
         if policy.once and count >= len(policy.pattern):
             return False
         return policy.pattern[count % len(policy.pattern)] == "x"
+
+
+def _aims_at(policy: Policy, place: str) -> bool:
+    if place in policy.spared:
+        return False
+    return (
+        place in policy.addresses
+        or ANYWHERE in policy.addresses
+        or (ANYWHERE6 in policy.addresses and ":" in place)
+    )

@@ -4,6 +4,11 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 _LIFE = timedelta(days=90)
 
@@ -37,10 +42,20 @@ class Certificates:
         start = datetime.now(UTC) + timedelta(days=clock_days) - _LIFE / 2
         if quality == "expired":
             start -= 2 * _LIFE
-        authority = self.authority
         if quality == "self-signed":
-            authority = trustme.CA(organization_name=name)
-        elif quality == "false":
-            authority = self._false_authority
+            return _self_signed(name, start)
+        authority = self._false_authority if quality == "false" else self.authority
         names = [f"wrong.{name}"] if quality == "wrong-name" else [name]
         return authority.issue_cert(*names, not_before=start, not_after=start + _LIFE, common_name=names[0])
+
+
+def _self_signed(name: str, start: datetime) -> trustme.LeafCert:
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    certificate = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number(), start, start + _LIFE)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    private = key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+    return trustme.LeafCert(private, certificate.public_bytes(Encoding.PEM), [])

@@ -4,6 +4,7 @@ from msgspec import Struct
 
 EVERYONE = "*"
 ANYWHERE = "*"
+ANYWHERE6 = "::"  # every IPv6 address
 
 # What a lying resolver answers: (technique, rcode; None: nothing at all).
 LIES: dict[str, str | None] = {
@@ -19,7 +20,7 @@ LIES: dict[str, str | None] = {
 class Policy(Struct, frozen=True, kw_only=True):
     """One technique, what sets it off, and its parameters.
 
-    names: in DNS, SNI or Host, as the technique looks. addresses: of servers, or ANYWHERE. ports: none means any.
+    names: in DNS, SNI or Host, as the technique looks. addresses: of servers, or ANYWHERE, ANYWHERE6. ports: none means any.
     pattern: which of the connections that match are hit ("..x": every third), over and over unless `once`.
     """
 

@@ -28,22 +28,33 @@ class Line(Host, kw_only=True):
 
 
 class Place(Struct, kw_only=True):
-    """One server address. kind: what answers there; see web.py. delay_s: one way; rate: bytes per second."""
+    """One server address. delay_s: one way; rate: bytes per second.
+
+    kind: "sites" (any site, by name), "notice" (`page` over http, a self-signed certificate over https), "interceptor"
+    (any site, with another authority's certificate), "portal" (sends everybody to `page`), "injector" (any site over
+    http, with an advertisement in it), "overloaded" (503, with a good certificate for whatever name).
+    """
 
     kind: str
     delay_s: float
     rate: float
+    page: str = ""
+    status: int = 200
 
 
 class Resolver(Struct, kw_only=True):
-    """Who answers DNS at an address. kind: "honest", "advertising", "dead". region: whose answers it gives of a CDN."""
+    """Who answers DNS at an address. kind: "honest", "dead", "advertising" (`advert` instead of NXDOMAIN).
+
+    region: whose answers it gives of a CDN.
+    """
 
     kind: str = "honest"
     region: str = ""
+    advert: str = ""
 
 
 class Zone(Struct, kw_only=True):
-    """What DNS says of a name. by_region: a CDN's other answers. trouble: "", "servfail", "dnssec", "silence"."""
+    """What DNS says of a name. by_region: a CDN's other answers. trouble: "", "servfail", "dnssec" (answered only with CD=1)."""
 
     addresses: tuple[str, ...] = ()
     by_region: dict[str, tuple[str, ...]] = {}
@@ -73,6 +84,9 @@ class Site(Struct, kw_only=True):
     challenges_control: bool = False
     first_byte_s: float = 0.0
     redirect: str = ""
+    gzip: bool = False
+    chunked: bool = False
+    fresh: bool = False  # a token in the page changes with every request
 
     @property
     def url(self) -> str:

@@ -111,7 +111,9 @@ def _content(page: Http, other: Http) -> bool:
 
 def _alike(page: Http, elsewhere: Http) -> bool:
     """The very same answer for the name from a host that has nothing to do with the site."""
-    if page.status != elsewhere.status or (page.location or elsewhere.location) and page.location != elsewhere.location:
+    if page.status != elsewhere.status or (
+        (page.location or elsewhere.location) and page.location != elsewhere.location
+    ):
         return False
     return page.body_length == elsewhere.body_length == 0 or _content(page, elsewhere) or similar(page, elsewhere)
 

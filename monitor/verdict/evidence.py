@@ -1,9 +1,10 @@
 """What a measurement comes to, before any rule is asked: how far the vantage came, and what interferes."""
 
+from collections.abc import Sequence
 from functools import cached_property
 
 from monitor import failures as f
-from monitor.models import Measurement, Role
+from monitor.models import Flow, Measurement, Role
 from monitor.verdict import flows, names
 from monitor.verdict.arrival import REDIRECTS, Arrival, Whose, arrive
 from monitor.verdict.facts import Count, Facts, Place
@@ -81,7 +82,7 @@ class Evidence:
     def layer(self) -> str:
         """The deepest layer that the own path reached at its last hop."""
         own = set(self.view.addresses) or {s.address for s in self.facts.tcp(self.place) if "literal" in s.sources}
-        reached = [
+        reached: list[tuple[str, Sequence[Flow]]] = [
             ("http", self.facts.http(self.place)),
             ("tls", self.facts.tls(self.place)),
             ("tcp", self.facts.tcp(self.place)),
@@ -91,13 +92,13 @@ class Evidence:
     @cached_property
     def control_ran(self) -> bool:
         """Is there anything to compare with in the layer where the path ends?"""
-        return bool(self.facts.usable) or self.layer == "dns" and self.view.truth.state != "unknown"
+        return bool(self.facts.usable) or (self.layer == "dns" and self.view.truth.state != "unknown")
 
     @cached_property
     def control_gets_page(self) -> bool:
         """A control was served where the vantage was not."""
         pages = [p for p in self.facts.control_pages(self.place) if p.failure is None and p.status is not None]
-        return any((p.status or 0) < 400 for p in pages) or not pages and self.facts.control_arrives()
+        return any((p.status or 0) < 400 for p in pages) or (not pages and self.facts.control_arrives())
 
     @cached_property
     def control_refused(self) -> bool:

@@ -63,8 +63,8 @@ class Facts:
     def own_resolvers(self, place: Place) -> list[tuple[str, Role]]:
         """The vantage's assigned resolvers, in the order the system would ask them."""
         seen = dict.fromkeys((a.resolver, a.role) for a in self._questions(place) if a.role is not Role.DOH)
-        assigned = [pair for pair in seen if pair[1] in (Role.ISP, Role.LAN)]
-        return assigned or list(seen)
+        assigned = [(resolver, role) for resolver, role in seen if role is Role.ISP or role is Role.LAN]
+        return list(assigned) or list(seen)
 
     def answers(self, place: Place, resolver: str) -> list[Dns]:
         """All that one resolver said of the name."""

@@ -1,7 +1,7 @@
 """Interference with connections to the genuine site: TCP, TLS, HTTP, and speed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from monitor import failures as f
 from monitor.models import Flow, Http, Purpose, Tcp, Tls
@@ -105,7 +105,7 @@ def _http(facts: Facts, place: Place, tries: Sequence[Http]) -> Finding | None:
     if not cut:
         return None
     method = _http_method(facts, cut)
-    if method is None or passed and not method.endswith(("reset", "eof")):
+    if method is None or (passed and not method.endswith(("reset", "eof"))):
         return None
     pages = facts.control_pages(place)
     complete = sum(1 for p in pages if p.failure is None)
@@ -193,7 +193,7 @@ def _finding(
     confirmed: bool,
     reason_id: str,
     denies: bool = True,
-    more: dict[str, object] | None = None,
+    more: Mapping[str, object] | None = None,
 ) -> Finding:
     reason = {
         "id": reason_id,

@@ -191,7 +191,7 @@ def _injected(facts: Facts, place: Place, seen: NameView) -> bool:
     contradicted = any(set(late.answers) & seen.truth.addresses for a in answers for late in a.late)
     public = [facts.answers(place, resolver) for resolver in facts.public_resolvers(place)]
     public = [said for said in public if outcome(said)[1] != f.TIMEOUT]
-    return contradicted or bool(public) and all(_lies_alike(facts, place, seen, said) for said in public)
+    return contradicted or (bool(public) and all(_lies_alike(facts, place, seen, said) for said in public))
 
 
 def _lies_alike(facts: Facts, place: Place, seen: NameView, said: list[Dns]) -> bool:

@@ -15,11 +15,14 @@ TITLE_WORD = 5  # letters
 
 # Headers that any server or proxy sends say nothing about who answered (OONI's list, shortened to what we compare).
 _COMMON_HEADERS = frozenset(
-    "accept-ranges age alt-svc cache-control connection content-encoding content-language content-length content-type date etag"
-    " expires keep-alive last-modified link location p3p pragma server set-cookie strict-transport-security transfer-encoding"
-    " upgrade vary via x-cache x-content-type-options x-frame-options x-powered-by x-xss-protection".split()
-)
-_WORD = re.compile(r"\w{%d,}" % TITLE_WORD)
+    {
+        "accept-ranges", "age", "alt-svc", "cache-control", "connection", "content-encoding", "content-language",
+        "content-length", "content-type", "date", "etag", "expires", "keep-alive", "last-modified", "link", "location",
+        "p3p", "pragma", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "upgrade", "vary",
+        "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
+    }
+)  # fmt: skip
+_WORD = re.compile(rf"\w{{{TITLE_WORD},}}")
 _CHALLENGE = re.compile(
     r"just a moment|attention required|captcha|access denied|are you (a )?(human|robot)|verifica(ndo|r) que|checking your browser"
     r"|unavailable in your (country|region)|not available in your (country|region)|no disponible en (su|tu) (pa[ií]s|regi[oó]n)",
@@ -61,10 +64,10 @@ def challenges(page: Http) -> bool:
 def _same_length(a: Http, b: Http) -> bool:
     if a.truncated or b.truncated:
         return a.truncated and b.truncated
-    if not a.complete and a.body_length == 0 or not b.complete and b.body_length == 0:
+    if (not a.complete and a.body_length == 0) or (not b.complete and b.body_length == 0):
         return False
     low, high = sorted((_length(a), _length(b)))
-    return high > 0 and low / high > LENGTH_RATIO or low == high == 0 and a.status in (204, 304)
+    return (high > 0 and low / high > LENGTH_RATIO) or (low == high == 0 and a.status in (204, 304))
 
 
 def _length(page: Http) -> int:

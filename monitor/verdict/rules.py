@@ -65,7 +65,7 @@ RULES: tuple[Rule, ...] = (
          Status.DOWN, "The name leads to an address that cannot be public, for everyone.", 0.98),
     Rule("ghost_name", lambda e: e.view.ghost,
          Status.INCONCLUSIVE, "The name does not exist and is answered; a forgery or a wildcard for every dead name."),
-    Rule("name_gone", lambda e: e.view.truth.state == "nonexistent" and e.deciding is None and e.layer == "dns" or e.view.wildcard,
+    Rule("name_gone", lambda e: (e.view.truth.state == "nonexistent" and e.deciding is None and e.layer == "dns") or e.view.wildcard,
          Status.DOWN, "The name does not exist, for everyone.", 0.99),
     Rule("resolver_outage", lambda e: e.view.outage and not (e.deciding and e.deciding.layer != "dns"),
          Status.INCONCLUSIVE, "The resolver fails for every name."),

@@ -1,0 +1,124 @@
+"""Config -> the things it names: vantages, controls, probers."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from monitor.addresses import is_public
+from monitor.conditions import ConditionsChecker
+from monitor.config import Config, ConfigError, VantageConfig
+from monitor.control.client import Asker, ControlClient, Controls, VantageControl
+from monitor.identity import probe_id
+from monitor.measure import Prober
+from monitor.models import Network
+from monitor.steps import dns
+from monitor.steps.doh import DohClient
+from monitor.steps.occasion import Occasion
+from monitor.steps.tls import client_context
+from monitor.trail import Tools, observe
+from monitor.vantage import Resolver, Vantage, resolver, system_resolvers
+
+LOOKUP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lookup:
+    """Addresses of our own services' hosts (DoH, helpers), asked of resolvers and cached: certificates are checked."""
+
+    vantage: Vantage
+    resolvers: tuple[Resolver, ...]
+    doh: tuple[DohClient, ...] = ()
+
+    async def __call__(self, host: str) -> Sequence[str]:
+        """Public addresses of a host, the encrypted answers first."""
+        occasion = Occasion(since=asyncio.get_running_loop().time())
+        encrypted = [client.ask(host, "A", occasion=occasion, timeout_s=LOOKUP_TIMEOUT_S) for client in self.doh]
+        answers = await asyncio.gather(*encrypted) if encrypted else []
+        found = [address for answer in answers for address in answer.answers]
+        if not found:
+            asked = await asyncio.gather(*(self._plain(one, host, occasion) for one in self.resolvers))
+            found = [address for addresses in asked for address in addresses]
+        return [address for address in dict.fromkeys(found) if is_public(address)]
+
+    async def _plain(self, one: Resolver, host: str, occasion: Occasion) -> tuple[str, ...]:
+        for _ in range(2):
+            asked = await dns.ask(self.vantage, one, host, "A", occasion=occasion, timeout_s=LOOKUP_TIMEOUT_S / 2)
+            if asked.dns.answers:
+                return asked.dns.answers
+        return ()
+
+
+def trust() -> ssl.SSLContext:
+    """Mozilla's roots, or those of SSL_CERT_FILE; never the machine's."""
+    return client_context(os.environ.get("SSL_CERT_FILE"))
+
+
+def vantage(named: VantageConfig) -> Vantage:
+    """The network path that a configuration names; ConfigError where the machine has no such path."""
+    via = named.via
+    try:
+        return Vantage(
+            named.name,
+            Network(asn=named.asn, isp=named.isp, country=named.country),
+            _resolvers(named),
+            netns=via.netns if via else None,
+            interface=via.interface if via else None,
+            source=str(via.source) if via and via.source else None,
+        )
+    except OSError as exc:
+        raise ConfigError("probes.yaml", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
+
+
+def _resolvers(named: VantageConfig) -> tuple[Resolver, ...]:
+    found: dict[Resolver, None] = {}
+    for text in named.resolvers:
+        found |= dict.fromkeys(system_resolvers() if text == "system" else (resolver(text),))
+    return tuple(found)
+
+
+def tools(
+    config: Config, path: Vantage, context: ssl.SSLContext, open_until: AsyncExitStack, *, plain: bool = True
+) -> Tools:
+    """What measurements on a vantage share; its connections are closed with `open_until`.
+
+    plain: ask public resolvers in the clear as well, which only a vantage has use for.
+    """
+    public = tuple(map(resolver, config.measure.public_resolvers))
+    lookup = Lookup(vantage=path, resolvers=(*path.resolvers, *public))
+    doh = tuple(DohClient(path, url, trust=context, bootstrap=lookup) for url in config.control.resolvers)
+    for client in doh:
+        open_until.push_async_callback(client.aclose)
+    return Tools(settings=config.measure, trust=context, doh=doh, public=public if plain else ())
+
+
+def prober(config: Config, named: VantageConfig, context: ssl.SSLContext, open_until: AsyncExitStack) -> Prober:
+    """A prober for one vantage with the controls of the configuration."""
+    path = vantage(named)
+    shared = tools(config, path, context, open_until)
+    return Prober(
+        vantage=path,
+        tools=shared,
+        conditions=ConditionsChecker(path, shared, config.measure.neutral),
+        controls=_controls(config, path, shared, context, open_until),
+        probe=probe_id(path.network, path.name),
+    )
+
+
+def _controls(
+    config: Config, path: Vantage, shared: Tools, context: ssl.SSLContext, open_until: AsyncExitStack
+) -> Controls | None:
+    askers: list[Asker] = []
+    if config.control.helpers:
+        lookup = Lookup(vantage=path, resolvers=(*path.resolvers, *shared.public), doh=shared.doh)
+        agree = min(config.control.agree, len(config.control.helpers))
+        askers.append(ControlClient(path, config.control.helpers, resolve=lookup, trust=context, agree=agree))
+    named = next((one for one in config.vantages if one.name == config.control.vantage), None)
+    if named is not None and named.name != path.name:
+        other = vantage(named)
+        its_tools = tools(config, other, context, open_until)
+        askers.append(VantageControl(other, partial(observe, vantage=other, tools=its_tools), context))
+    return Controls(askers) if askers else None

@@ -1,0 +1,39 @@
+"""Who this installation is, on each network: a name that cannot be linked to the same machine on another network."""
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+
+from monitor.models import Network
+
+SECRET_BYTES = 32
+
+
+def probe_id(network: Network, vantage: str) -> str:
+    """16 hex digits: keyed by this installation's secret over the network's number, or the vantage's name without one."""
+    where = f"AS{network.asn}" if network.asn else f"vantage:{vantage}"
+    return hmac.new(_secret(), where.encode(), hashlib.sha256).hexdigest()[:16]
+
+
+def _secret() -> bytes:
+    """This installation's secret; one for this run only where none can be stored."""
+    folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "almenara"
+    file = folder / "secret"
+    try:
+        known = file.read_bytes()
+        if len(known) == SECRET_BYTES:
+            return known
+    except OSError:
+        pass
+    fresh = secrets.token_bytes(SECRET_BYTES)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = file.with_suffix(f".{os.getpid()}")
+        beside.touch(mode=0o600)
+        beside.write_bytes(fresh)
+        os.replace(beside, file)
+    except OSError:
+        pass  # a read-only home: the next run has another name
+    return fresh

@@ -1,0 +1,113 @@
+"""Measures a list of sites on every vantage, many at once, and hands on each result as it comes."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+from monitor import assemble
+from monitor.config import Config
+from monitor.explain import worded_measurement
+from monitor.measure import Prober
+from monitor.models import Measurement, to_json
+from monitor.show import Table
+
+# A neighbour's echo is over after a minute as a rule (facts.md: 60 to 180 s): such a site is measured once more, then.
+ECHO_S = 75.0
+
+Result = Callable[[Measurement], None]
+
+
+def run_measure(config: Config, urls: Sequence[str], *, json: bool) -> int:
+    """Measure now and print; 0, whatever was found."""
+    table = None if json else Table()
+
+    def show(measurement: Measurement) -> None:
+        if table:
+            table.row(measurement)
+        else:
+            sys.stdout.buffer.write(to_json(worded_measurement(measurement)) + b"\n")
+            sys.stdout.flush()
+
+    async def work() -> None:
+        from monitor import sites
+
+        found = [site.url for site in await sites.gather(config, urls)]
+        if table:
+            table.expect(len(found) * len(config.vantages))
+        async for measurement in measure_all(config, found):
+            show(measurement)
+
+    try:
+        asyncio.run(work())
+    finally:
+        if table:
+            table.close()
+    return 0
+
+
+async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Measurement]:
+    """Every URL on every vantage but the one named as the control; in the order they finish."""
+    context = assemble.trust()
+    results: asyncio.Queue[Measurement] = asyncio.Queue(maxsize=config.measure.concurrency)
+    async with AsyncExitStack() as open_until:
+        measuring = [one for one in config.vantages if one.name != config.control.vantage]
+        probers = [assemble.prober(config, one, context, open_until) for one in measuring]
+        work = asyncio.gather(*(sweep(prober, urls, results.put) for prober in probers))
+        try:
+            while not (work.done() and results.empty()):
+                getting = asyncio.ensure_future(results.get())
+                waited: set[asyncio.Future[Any]] = {getting, work}
+                await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+                if getting.done():
+                    yield getting.result()
+                else:
+                    getting.cancel()
+            await work
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+
+async def sweep(prober: Prober, urls: Iterable[str], put: Callable[[Measurement], Awaitable[None]]) -> None:
+    """Measure the URLs, `concurrency` at a time; what a neighbour's echo may have spoiled, once more at the end."""
+    echoes: list[Measurement] = []
+
+    async def worker(waiting: Iterable[str]) -> None:
+        for url in waiting:
+            measurement = await prober.measure(url)
+            if measurement.verdict and measurement.verdict.rule == "residual_neighbour":
+                echoes.append(measurement)
+            else:
+                await put(measurement)
+
+    waiting = iter(urls)
+    await asyncio.gather(*(worker(waiting) for _ in range(prober.tools.settings.concurrency)))
+    for echo in echoes:
+        since = min(neighbour.seconds_ago for neighbour in echo.conditions.neighbours)
+        await asyncio.sleep(max(0.0, ECHO_S - since))
+        await put(await prober.measure(echo.url))
+
+
+def run_helper(
+    config: Config | None,
+    *,
+    listen: str,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    ports: Sequence[int],
+    max_concurrency: int,
+    rate_limit: int,
+) -> int:
+    """Serve control measurements until told to stop; 1 where that cannot begin."""
+    from monitor.control import helper
+
+    limits = helper.Limits(ports=frozenset({80, 443, *ports}), max_concurrency=max_concurrency, per_minute=rate_limit)
+    try:
+        helper.run(config or Config(), listen, limits=limits, certificate=tls_certificate, key=tls_key)
+    except OSError as exc:
+        print(f"almenara: cannot serve on {listen}: {(exc.strerror or str(exc)).lower()}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0

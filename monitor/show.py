@@ -1,0 +1,86 @@
+"""Results in the terminal: a line as each arrives, a summary at the end. In a pipe the lines alone."""
+
+import sys
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from monitor.explain import explain
+from monitor.models import Measurement, Status, Verdict
+
+# Shape and word beside the colour: not everyone sees colours, not every terminal has them.
+SHAPES = {
+    Status.OK: ("✓", "green"),
+    Status.BLOCKED: ("✗", "bold red"),
+    Status.DOWN: ("↓", "yellow"),
+    Status.GEOBLOCKED: ("⊘", "magenta"),
+    Status.INCONCLUSIVE: ("?", "dim"),
+}
+
+
+def status_text(verdict: Verdict | None) -> Text:
+    """A status as shape and word, in its colour."""
+    if verdict is None:
+        return Text("· not judged", style="dim")
+    shape, style = SHAPES[verdict.status]
+    return Text(f"{shape} {verdict.status.value}", style=style)
+
+
+def how_sure(verdict: Verdict | None) -> str:
+    """The confidence as a percentage, rounded down: 99.9 % is never shown as certain."""
+    if verdict is None or verdict.confidence is None:
+        return ""
+    return f"{int(verdict.confidence * 1000) / 10:g} %" + (" confirmed" if verdict.confirmed else "")
+
+
+def printable(text: str, width: int) -> str:
+    """Text from elsewhere as it may reach a terminal."""
+    clean = "".join(c if c.isprintable() else "�" for c in text)
+    return clean if len(clean) <= width else clean[: width - 1] + "…"
+
+
+class Table:
+    """Rows as results arrive; progress and summary on stderr, where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
+        self._err = Console(stderr=True, highlight=False)
+        columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._progress = Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+        self._task = self._progress.add_task("", total=None)
+        self._seen: Counter[str] = Counter()
+        self._progress.start()
+
+    def expect(self, total: int) -> None:
+        """So many rows will come."""
+        self._progress.update(self._task, total=total)
+
+    def row(self, measurement: Measurement) -> None:
+        """One result, and why, where it is not simply ok."""
+        verdict = measurement.verdict
+        line = Text.assemble(
+            (f"{printable(measurement.site, 34):<34} "),
+            (f"{printable(measurement.network.isp or measurement.vantage, 14):<14} "),
+            _padded(status_text(verdict), 15),
+            f" {how_sure(verdict):<17} {', '.join(verdict.methods) if verdict else ''}",
+        )
+        line.rstrip()
+        self._out.print(line)
+        if verdict and (verdict.methods or verdict.status is not Status.OK):
+            for reason in verdict.reasons[1:] or verdict.reasons:
+                self._out.print(Text("    " + explain(reason), style="dim"))
+        self._seen[verdict.status.value if verdict else "not judged"] += 1
+        self._progress.advance(self._task)
+
+    def close(self) -> None:
+        """The summary."""
+        self._progress.stop()
+        if self._err.is_terminal and self._seen:
+            self._err.print(", ".join(f"{count} {status}" for status, count in self._seen.most_common()))
+
+
+def _padded(text: Text, width: int) -> Text:
+    text.pad_right(max(0, width - text.cell_len))
+    return text
