@@ -67,6 +67,8 @@ def _target(value: str) -> Target:
         raise ValueError(f"expected an http or https URL, got {shown(value)}") from None
     if len(found.url) > MAX_URL:
         raise ValueError(f"expected a URL of at most {MAX_URL} characters")
+    if re.search(r":0+$", urlsplit(found.url).netloc) or found.port > 65535:
+        raise ValueError(f"expected a URL with a port from 1 to 65535, got {shown(value)}")
     if "@" in urlsplit(found.url).netloc:
         raise ValueError("expected a URL without user name and password")
     if not (_is_address(found.host) or _is_host_name(found.host)):

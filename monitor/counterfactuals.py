@@ -8,6 +8,8 @@ triggers, since some censors keep cutting the pair of hosts for a minute or more
 import asyncio
 from collections.abc import Mapping
 
+import msgspec
+
 from monitor.failures import CERTIFICATE_FAILURES, EOF, FAILED_HANDSHAKE, RESET, SERVFAIL
 from monitor.models import Dns, Http, Purpose, Role, Tls
 from monitor.steps import dns
@@ -39,7 +41,8 @@ async def check(trail: Trail, neutral: Mapping[str, tuple[str, ...]]) -> None:
         jobs.append(_no_resolver(trail, hop, here, neutral))
         if here.scheme == "http":
             jobs.append(_https_side(trail, hop, here))
-    await asyncio.gather(*jobs)
+    async with trail.hold({seen.address for seen in trail.tcp}):
+        await asyncio.gather(*jobs)
 
 
 def cut_at_times(trail: Trail) -> bool:
@@ -89,17 +92,28 @@ async def _twice(trail: Trail, hop: int, here: Target, address: str, neutral: Ma
     """An innocent name at the address, then the site's name there and at a neutral site's address; twice."""
     if not neutral:
         return
-    # The last neutral site takes the triggers: a residual cut of its address must not look like an outage.
-    innocent, elsewhere = next(iter(neutral)), list(neutral.values())[-1]
-    first = trail.tools.settings.attempts
+    first, innocent = trail.tools.settings.attempts, next(iter(neutral))
     mixed = any(seen.failure is None for seen in _seen(trail, hop, address)) and cut_at_times(trail)
+    sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
     for n in range(1, (ROUNDS_MIXED if mixed else ROUNDS) + 1):
         await trail.chain(_occasion(trail, hop, n, Purpose.INNOCENT_NAME), here, address, COUNTERFACTUAL, name=innocent)
-        sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
         await asyncio.gather(
             trail.chain(_occasion(trail, hop, first + n, Purpose.SITE), here, address, sources),
-            trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, elsewhere[0], COUNTERFACTUAL),
+            _elsewhere(trail, hop, here, n, neutral),
         )
+
+
+async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutral: Mapping[str, tuple[str, ...]]) -> None:
+    """The site's name at an address that has nothing to do with it, if that address answers for itself just before.
+
+    Another neutral site each time, the last first: some censors keep cutting the pair of hosts for a minute, and that
+    must look neither like a second cut of this name nor like an outage.
+    """
+    hosts = list(neutral)
+    host = hosts[-n % len(hosts)]
+    itself = msgspec.structs.replace(here, url=f"{here.scheme}://{host}/", host=host)
+    if await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, neutral[host][0], COUNTERFACTUAL):
+        await trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, neutral[host][0], COUNTERFACTUAL)
 
 
 async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:

@@ -63,7 +63,8 @@ class Prober:
         await work.trail.settle()
         measurement = work.measurement(started)
         verdict = judge(measurement)
-        self._remember(measurement, verdict)
+        if _beyond_dns(verdict):
+            self.neighbours.triggered(measurement.site, _addresses(measurement))
         return msgspec.structs.replace(measurement, verdict=verdict)
 
     def own_addresses(self) -> set[str]:
@@ -74,10 +75,6 @@ class Prober:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
         families = frozenset({4} if conditions.online6 is not True else {4, 6})
         return Trail(vantage=self.vantage, tools=self.tools, families=families, hold=self.neighbours.hold)
-
-    def _remember(self, measurement: Measurement, verdict: Verdict) -> None:
-        if verdict.methods and any(not method.startswith("dns.") for method in verdict.methods):
-            self.neighbours.triggered(measurement.site, _addresses(measurement))
 
 
 @dataclass(kw_only=True)
@@ -96,6 +93,8 @@ class _Work:
         first = judge(self.measurement(datetime.now(UTC)))
         if first.status is Status.OK and not first.methods and not counterfactuals.cut_at_times(self.trail):
             return
+        if counterfactuals.cut_at_times(self.trail) or _beyond_dns(first):
+            self.prober.neighbours.triggered(self.here.site, _addresses(self.trail.observations()))
         await asyncio.gather(
             counterfactuals.check(self.trail, self.prober.conditions.addresses),
             self._control_again(),
@@ -182,6 +181,11 @@ def _local_addresses(vantage: Vantage) -> set[str]:
         except OSError:
             continue
     return found
+
+
+def _beyond_dns(verdict: Verdict) -> bool:
+    """Was interference found on connections, where a neighbour on the address can feel its echo?"""
+    return any(not method.startswith("dns.") for method in verdict.methods)
 
 
 def _answers(control: Control, host: str) -> list[Dns]:

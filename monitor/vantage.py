@@ -163,8 +163,8 @@ def resolver(text: str, *, role: Role | None = None) -> Resolver:
 
 def _split_port(text: str) -> tuple[str, int]:
     if text.startswith("["):
-        address, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") if rest else str(DNS_PORT)
+        address, closed, rest = text[1:].partition("]")
+        port = rest[1:] if rest.startswith(":") else "" if rest or not closed else str(DNS_PORT)
     elif text.count(":") == 1:
         address, _, port = text.partition(":")
     else:
@@ -195,10 +195,11 @@ def _nameservers(path: Path) -> list[str]:
         return []
     words = [line.split() for line in lines]
     named = [word[1] for word in words if len(word) > 1 and word[0] == "nameserver"]
-    return [address for address in dict.fromkeys(named) if _is_address(address)]
+    return [address for address in dict.fromkeys(named) if is_address(address)]
 
 
-def _is_address(text: str) -> bool:
+def is_address(text: str) -> bool:
+    """Whether a text is a numeric address."""
     try:
         ip_address(text)
     except ValueError:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from monitor import failures
 from monitor.control import bounds, protocol
-from monitor.control.protocol import HttpResult, Request, Response, TcpResult, TlsResult, to_control, to_response
+from monitor.control.answer import to_response
+from monitor.control.protocol import HttpResult, Request, Response, TcpResult, TlsResult, to_control
 from monitor.models import (
     Certificate,
     Control,

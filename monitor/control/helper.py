@@ -21,8 +21,10 @@ from msgspec import Struct
 
 from monitor import __version__
 from monitor.addresses import is_public
+from monitor.assemble import Lookup
 from monitor.config import Config
 from monitor.control import bounds, protocol
+from monitor.control.answer import to_response
 from monitor.control.endpoints import with_endpoints
 from monitor.control.quota import Quota, client_of
 from monitor.models import Network, Observations
@@ -30,7 +32,7 @@ from monitor.steps import http, tls
 from monitor.steps.doh import DohClient
 from monitor.trail import Tools, observe
 from monitor.urls import BadUrl, Target, target
-from monitor.vantage import Vantage
+from monitor.vantage import Vantage, resolver, system_resolvers
 
 try:
     import prometheus_client
@@ -48,6 +50,7 @@ except ImportError as missing:
     raise ImportError("a test helper needs more packages: pip install 'almenara[helper]'") from missing
 
 BUSY_RETRY_S = 2
+GONE = 499  # nginx's: nobody is there to read it
 MEASURING_SHARE = 0.75  # of the deadline: the rest is for the endpoints that the measurement does not visit
 
 _log = logging.getLogger("almenara.helper")
@@ -110,17 +113,21 @@ class Helper:
 
     async def _post(self, request: HttpRequest) -> HttpResponse:
         started = asyncio.get_running_loop().time()
+        result, status = "error", 500
         try:
             content = await self._answer(request)
-            result, response = "measured", HttpResponse(content, media_type="application/json")
+            result, status = "measured", 200
+            return HttpResponse(content, media_type="application/json")
         except Refusal as refusal:
-            result, response = refusal.reason, _refused(refusal)
+            result, status = refusal.reason, refusal.status
+            return _refused(refusal)
         except ClientDisconnect:
-            result, response = "gone", HttpResponse(status_code=499)
-        took_s = asyncio.get_running_loop().time() - started
-        self._metrics.count(result, took_s)
-        _log.info("POST %d %s %.2f s", response.status_code, result, took_s)
-        return response
+            result, status = "gone", GONE
+            return HttpResponse(status_code=GONE)
+        finally:
+            took_s = asyncio.get_running_loop().time() - started
+            self._metrics.count(result, took_s)
+            _log.info("POST %d %s %.2f s", status, result, took_s)
 
     async def _answer(self, request: HttpRequest) -> bytes:
         address = request.client.host if request.client else ""
@@ -139,7 +146,7 @@ class Helper:
             self._in_flight -= 1
             self._metrics.in_flight.set(self._in_flight)
         you = address if bounds.is_address(address) else None
-        return msgspec.json.encode(protocol.to_response(seen, asked, here, you=you))
+        return msgspec.json.encode(to_response(seen, asked, here, you=you))
 
     def _target(self, url: str) -> Target:
         try:
@@ -163,7 +170,7 @@ class Helper:
             if measuring.done():
                 return measuring.result()
             if leaving.done():
-                raise Refusal(499, "gone", "you left")
+                raise Refusal(GONE, "gone", "you left")
             if stopping.done():
                 raise Refusal(503, "stopping", "this helper is stopping: ask another", BUSY_RETRY_S)
             raise Refusal(504, "timeout", f"no result within {self._limits.deadline_s:g} s")
@@ -310,22 +317,23 @@ def run(
     listen: str,
     *,
     limits: Limits | None = None,
-    at_the_door: door.Door | None = None,
     certificate: Path | None = None,
     key: Path | None = None,
+    proxies: Sequence[str] = (),
 ) -> None:
     """Serves on this machine's own connection until a signal; one line per request on stderr. Names are looked up by
-    the configuration's encrypted resolvers. Raises ValueError or OSError where it cannot begin."""
+    the configuration's encrypted resolvers. proxies: addresses whose X-Forwarded-For is believed. Raises ValueError or
+    OSError where it cannot begin."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    listening = listener(listen)
+    listening, entrance = listener(listen), door.Door(proxies=tuple(proxies))
 
     def ready() -> None:
         _log.info("helper listens on %s", protocol.endpoint_text(*listening.getsockname()[:2]))
 
     async def serving() -> None:
         async with _configured(config, limits or Limits()) as served:
-            await serve(served, listening, at_the_door=at_the_door, certificate=certificate, key=key, ready=ready)
+            await serve(served, listening, at_the_door=entrance, certificate=certificate, key=key, ready=ready)
 
     asyncio.run(serving())
 
@@ -333,7 +341,10 @@ def run(
 @contextlib.asynccontextmanager
 async def _configured(config: Config, limits: Limits) -> AsyncIterator[Helper]:
     vantage, trust = Vantage("helper", Network(), ()), tls.client_context()
-    doh = tuple(DohClient(vantage, url, trust=trust, bootstrap=_looked_up) for url in config.control.resolvers)
+    bootstrap = Lookup(
+        vantage=vantage, resolvers=(*system_resolvers(), *map(resolver, config.measure.public_resolvers))
+    )
+    doh = tuple(DohClient(vantage, url, trust=trust, bootstrap=bootstrap) for url in config.control.resolvers)
     settings = msgspec.structs.replace(
         config.measure, budget_s=min(config.measure.budget_s, limits.deadline_s * MEASURING_SHARE)
     )
@@ -343,14 +354,5 @@ async def _configured(config: Config, limits: Limits) -> AsyncIterator[Helper]:
             functools.partial(observe, vantage=vantage, tools=tools, ports=limits.ports), vantage, trust, limits
         )
     finally:
-        for resolver in doh:
-            await resolver.aclose()
-
-
-async def _looked_up(host: str) -> tuple[str, ...]:
-    """A resolver's own address, by the machine's resolver: it is verified by its certificate."""
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    except OSError:
-        return ()
-    return tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+        for client in doh:
+            await client.aclose()

@@ -110,7 +110,9 @@ class Border:
 
     def _lead_away(self, flow: Flow, key: Key) -> None:
         assert flow.policy is not None
-        places = (socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in flow.policy.divert)
+        places = (
+            socket.inet_pton(socket.AF_INET6 if ":" in text else socket.AF_INET, text) for text in flow.policy.divert
+        )
         flow.diverted = next((place for place in places if len(place) == len(flow.server)), None)
         if flow.diverted:
             self._flows[key[0], flow.diverted, key[2], key[3]] = flow
@@ -122,9 +124,7 @@ class Border:
         if len(flow.stream) == len(packet.payload):
             flow.policy = self._placed_at(packet, Sees.PAYLOAD)
         if flow.policy is None:
-            sees, reader = (
-                (Sees.SERVER_NAME, server_name) if flow.stream[0] == _HANDSHAKE else (Sees.HOST, host)
-            )
+            sees, reader = (Sees.SERVER_NAME, server_name) if flow.stream[0] == _HANDSHAKE else (Sees.HOST, host)
             try:
                 name = reader(flow.stream)
             except Incomplete:
@@ -166,8 +166,4 @@ class Border:
 def _aims_at(policy: Policy, place: str) -> bool:
     if place in policy.spared:
         return False
-    return (
-        place in policy.addresses
-        or ANYWHERE in policy.addresses
-        or (ANYWHERE6 in policy.addresses and ":" in place)
-    )
+    return place in policy.addresses or ANYWHERE in policy.addresses or (ANYWHERE6 in policy.addresses and ":" in place)

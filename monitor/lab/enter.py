@@ -11,12 +11,12 @@ _USAGE = "usage: python -m monitor.lab.enter NETNS [--die-with PID] -- COMMAND..
 def main(arguments: list[str]) -> int:
     """Becomes the command; returns only where it cannot. --die-with: the command is killed when that parent ends."""
     if "--" not in arguments or arguments.index("--") not in (1, 3):
-        print(_USAGE, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{_USAGE}\n")
         return 2
     split = arguments.index("--")
     options, command = arguments[:split], arguments[split + 1 :]
     if not command or (len(options) == 3 and (options[1] != "--die-with" or not options[2].isdigit())):
-        print(_USAGE, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{_USAGE}\n")
         return 2
     try:
         enter(options[0])
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> int:
             die_with(int(options[2]))
         os.execvp(command[0], command)
     except (LabError, OSError) as error:
-        print(error, file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"{error}\n")
         return 1
 
 

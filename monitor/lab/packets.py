@@ -20,6 +20,12 @@ class Packet:
     __slots__ = ("ack", "dport", "dst", "flags", "payload", "protocol", "raw", "seq", "sport", "src", "start")
 
     def __init__(self, raw: bytes, src: bytes, dst: bytes, protocol: int, start: int) -> None:
+        self.sport: int
+        self.dport: int
+        self.seq: int
+        self.ack: int
+        self.flags: int
+        self.payload: bytes
         self.raw, self.src, self.dst, self.protocol, self.start = raw, src, dst, protocol, start
         self.sport, self.dport = struct.unpack_from("!HH", raw, start)
         if protocol == TCP:
@@ -66,9 +72,7 @@ def in_place_of(packet: Packet, flags: int) -> bytes:
     return tcp(packet.src, packet.dst, packet.sport, packet.dport, packet.seq, packet.ack, flags | ACK, b"")
 
 
-def tcp(
-    src: bytes, dst: bytes, sport: int, dport: int, seq: int, ack: int, flags: int, payload: bytes = b""
-) -> bytes:
+def tcp(src: bytes, dst: bytes, sport: int, dport: int, seq: int, ack: int, flags: int, payload: bytes = b"") -> bytes:
     """One TCP segment."""
     body = struct.pack("!HHIIBBHHH", sport, dport, seq, ack, 5 << 4, flags, 65535, 0, 0) + payload
     return _wrap(src, dst, TCP, _summed(src, dst, TCP, body, 16))
@@ -121,7 +125,7 @@ def _wrap(src: bytes, dst: bytes, protocol: int, body: bytes) -> bytes:
 def _checksum(data: bytes) -> int:
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f"!{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF

@@ -36,7 +36,9 @@ def dns_answer(query: bytes, rcode: str, addresses: tuple[str, ...], ttl_s: int 
     family = {1: socket.AF_INET, 28: socket.AF_INET6}.get(asked[1])
     data = [socket.inet_pton(family, a) for a in addresses if family and (":" in a) == (family == socket.AF_INET6)]
     records = b"".join(struct.pack("!HHHIH", 0xC00C, asked[1], 1, ttl_s, len(d)) + d for d in data)
-    return query[:2] + struct.pack("!HHHHH", 0x8180 | RCODES[rcode], 1, len(data), 0, 0) + query[12 : asked[2]] + records
+    return (
+        query[:2] + struct.pack("!HHHHH", 0x8180 | RCODES[rcode], 1, len(data), 0, 0) + query[12 : asked[2]] + records
+    )
 
 
 def server_name(stream: bytes) -> str | None:

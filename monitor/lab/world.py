@@ -108,6 +108,7 @@ class World(Struct, kw_only=True):
     seed: int
     control: Host
     helper: str  # its name
+    busy_helper: str = ""  # the name of one that is overloaded
     lines: dict[str, Line]
     places: dict[str, Place]
     resolvers: dict[str, Resolver]

@@ -1,5 +1,6 @@
 """HTTP/2 on an open stream, by h2."""
 
+import contextlib
 import struct
 import zlib
 from collections.abc import Iterable, Sequence
@@ -11,6 +12,7 @@ import h2.exceptions
 import h2.settings
 import hpack.exceptions
 import hyperframe.exceptions
+from h2.errors import ErrorCodes
 from h2.settings import SettingCodes
 
 from monitor.failures import HTTP_PROTOCOL
@@ -99,6 +101,11 @@ class Client:
         except _NOT_HTTP2 as error:
             raise NotHttp2 from error
         return events
+
+    def forget(self, stream_id: int) -> None:
+        """Queues the end of a stream that is still open: nobody waits for it any more."""
+        with contextlib.suppress(*_NOT_HTTP2):
+            self._h2.reset_stream(stream_id, ErrorCodes.CANCEL)
 
     def pending(self) -> bytes:
         """What is to be sent."""

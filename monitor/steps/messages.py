@@ -59,7 +59,7 @@ class Body:
         self.truncated = False
         self._cap = cap
         self._encoding = ""
-        self._decoder: "zlib._Decompress | None" = None
+        self._decoder: zlib._Decompress | None = None
         self._held = b""
 
     def encoded(self, encoding: str) -> None:

@@ -85,6 +85,7 @@ class TlsStream(Stream):
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.alert: int | None = None
         self._records = _Records()
+        self._sending = asyncio.Lock()
 
     async def handshake(self) -> None:
         """Raises OSError (ssl.SSLError is one), and EOFError where the peer ends the connection."""
@@ -132,7 +133,9 @@ class TlsStream(Stream):
 
     async def _flush(self) -> None:
         if self._outgoing.pending:
-            await self._send_wire(self._outgoing.read())
+            # One at a time: two of these would mix their bytes.
+            async with self._sending:
+                await self._send_wire(self._outgoing.read())
 
     def _flush_without_waiting(self) -> None:
         """Tells the peer why (our alert), if it still listens."""
