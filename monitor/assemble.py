@@ -3,10 +3,11 @@
 import asyncio
 import os
 import ssl
-from collections.abc import Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from monitor.addresses import is_public
 from monitor.conditions import ConditionsChecker
@@ -14,7 +15,7 @@ from monitor.config import Config, ConfigError, VantageConfig
 from monitor.control.client import Asker, ControlClient, Controls, VantageControl
 from monitor.identity import probe_id
 from monitor.measure import Prober
-from monitor.models import Network
+from monitor.models import Dns, Network
 from monitor.steps import dns
 from monitor.steps.doh import DohClient
 from monitor.steps.occasion import Occasion
@@ -23,6 +24,7 @@ from monitor.trail import Tools, observe
 from monitor.vantage import Resolver, Vantage, resolver, system_resolvers
 
 LOOKUP_TIMEOUT_S = 5.0
+GRACE_S = 0.3  # for further answers after the first
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +39,9 @@ class Lookup:
         """Public addresses of a host, the encrypted answers first."""
         occasion = Occasion(since=asyncio.get_running_loop().time())
         encrypted = [client.ask(host, "A", occasion=occasion, timeout_s=LOOKUP_TIMEOUT_S) for client in self.doh]
-        answers = await asyncio.gather(*encrypted) if encrypted else []
-        found = [address for answer in answers for address in answer.answers]
+        found = await _soon([_answers(one) for one in encrypted])
         if not found:
-            asked = await asyncio.gather(*(self._plain(one, host, occasion) for one in self.resolvers))
-            found = [address for addresses in asked for address in addresses]
+            found = await _soon([self._plain(one, host, occasion) for one in self.resolvers])
         return [address for address in dict.fromkeys(found) if is_public(address)]
 
     async def _plain(self, one: Resolver, host: str, occasion: Occasion) -> tuple[str, ...]:
@@ -50,6 +50,29 @@ class Lookup:
             if asked.dns.answers:
                 return asked.dns.answers
         return ()
+
+
+async def _answers(asking: Awaitable[Dns]) -> tuple[str, ...]:
+    return (await asking).answers
+
+
+async def _soon(asking: Sequence[Coroutine[Any, Any, tuple[str, ...]]]) -> list[str]:
+    """What is answered by a moment after the first answer: a dead resolver is not waited for, a lying one not alone believed."""
+    waiting = {asyncio.ensure_future(one) for one in asking}
+    found: list[str] = []
+    try:
+        while waiting:
+            done, waiting = await asyncio.wait(
+                waiting, timeout=GRACE_S if found else None, return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                break
+            found += [address for one in done for address in one.result()]
+    finally:
+        for late in waiting:
+            late.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+    return found
 
 
 def trust() -> ssl.SSLContext:

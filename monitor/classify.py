@@ -87,7 +87,7 @@ def measurements(file: Path, limits: Limits | None = None) -> Iterator[tuple[str
     try:
         with _opened(file) as source:
             for number, line in _documents(_decompressed(source, limits), limits.line):
-                for found in _read(line) if isinstance(line, bytes) else (line,):
+                for found in measurements_of(line) if isinstance(line, bytes) else (line,):
                     yield f"{name}:{number}", found
     except UnreadableError as exc:
         yield f"{name}:{number + 1}", exc
@@ -227,7 +227,7 @@ def _is_json(data: bytes) -> bool:
 # --- measurements --------------------------------------------------------------------------------------------------
 
 
-def _read(data: bytes) -> Iterator[Measurement | UnreadableError]:
+def measurements_of(data: bytes) -> Iterator[Measurement | UnreadableError]:
     """The measurements of one document: one, or a list of them."""
     try:
         value = msgspec.json.decode(data)

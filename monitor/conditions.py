@@ -34,7 +34,7 @@ class ConditionsChecker:
         self._last: Conditions | None = None
         self._begun = -FRESH_S
         self._lock = asyncio.Lock()
-        self.addresses: dict[str, tuple[str, ...]] = {}  # neutral host -> where it was reached
+        self.addresses: dict[str, tuple[str, ...]] = {}  # neutral https host -> where it was reached, IPv4 first
 
     async def recent(self) -> Conditions:
         """A check not older than FRESH_S."""
@@ -58,8 +58,9 @@ class ConditionsChecker:
         checking = asyncio.gather(*(_neutral(by, here) for by, here in pairs))
         checks, resolvers = await asyncio.gather(checking, self._resolvers())
         neutral = tuple(check for both in checks for check in both)
-        flat = [trail for by in trails for trail in by.values()]
+        flat = [by[family] for family in (4, 6) for by in trails]
         pages = [page for trail in flat for page, _ in trail.pages]
+        self.addresses = {}
         self._remember(flat)
         return Conditions(
             checked=started,
@@ -76,8 +77,9 @@ class ConditionsChecker:
     def _remember(self, trails: Iterable[Trail]) -> None:
         for trail in trails:
             for connected in trail.tcp:
-                if connected.failure is None and trail.hops and connected.port == 443:
-                    self.addresses[trail.hops[0].host] = (connected.address,)
+                if connected.failure is None and connected.port == 443:
+                    host = trail.hops[0].host
+                    self.addresses[host] = tuple(dict.fromkeys((*self.addresses.get(host, ()), connected.address)))
 
     async def _resolvers(self) -> tuple[ResolverCheck, ...]:
         names = [here.host for here in self._targets][:CONTROL_NAMES]

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import dns.message
+import dns.name
 import dns.rrset
 import trustme
 
@@ -211,7 +212,10 @@ def answer(query: dns.message.Message, *records: str, rcode: int = 0) -> dns.mes
     response.set_rcode(rcode)
     for record in records:
         name, ttl, klass, kind, *data = record.split()
-        response.answer.append(dns.rrset.from_text(name, int(ttl), klass, kind, " ".join(data)))
+        absolute = dns.name.from_text(name)
+        text = [" ".join(data)]
+        rrset = dns.rrset.from_text_list(absolute, int(ttl), klass, kind, text, origin=dns.name.root, relativize=False)
+        response.answer.append(rrset)
     return response
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from monitor import classify
 from monitor.classify import Limits, measurements
 from monitor.models import Conditions, Measurement, Network, to_json
+from monitor.verdict import judge
 
 SHARED = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared")) / "ooni"
 TRUTH: dict[str, dict[str, Any]] = {}
@@ -173,6 +175,61 @@ def test_any_bytes_are_read_or_refused(tmp_path: Path, pieces: list[bytes], pack
     for where, found in measurements(written(tmp_path / "x", data[: len(data) - cut])):
         assert where.startswith(str(tmp_path / "x"))
         assert isinstance(found, Measurement) or str(found).isprintable()
+
+
+TEXTS = ["", "x", "0.0.0.0", "::", "::ffff:1.2.3.4", "999.1.1.1", "http://", "https://[::1", "//", "http://a:99999/"]
+TEXTS += [
+    "\x00",
+    "é",
+    "9" * 400,
+    "connection_reset",
+    "generic_timeout_error",
+    "NXDOMAIN",
+    "A",
+    "isp",
+    "control",
+    "====",
+]
+NUMBERS = [0, -1, 1, 80, 443, 403, 302, 0.5, 10**18, 10**30, -(10**18), 1e300, -1e300]
+
+
+def varied(value: Any, chance: Random) -> Any:
+    """Another value of the same type: what strict decoding lets through."""
+    match value:
+        case bool():
+            return not value
+        case str():
+            return chance.choice(TEXTS)
+        case int() | float():
+            return chance.choice(NUMBERS)
+        case list():
+            return chance.choice([[], value * 2, value[:1] * 100, value[::-1]])
+        case None:
+            return chance.choice([*TEXTS, *NUMBERS, True])
+        case dict():
+            return {key: varied(inner, chance) if chance.random() < 0.1 else inner for key, inner in value.items()}
+    raise AssertionError(value)
+
+
+def varied_inside(value: Any, chance: Random, share: float) -> Any:
+    """With a share of everything inside replaced."""
+    if chance.random() < share:
+        return varied(value, chance)
+    if isinstance(value, dict):
+        return {key: varied_inside(inner, chance, share) for key, inner in value.items()}
+    return [varied_inside(inner, chance, share) for inner in value] if isinstance(value, list) else value
+
+
+@needs_recordings
+@settings(max_examples=200, deadline=None)
+@given(name=st.sampled_from(sorted(TRUTH) or ["none"]), chance=st.randoms(), share=st.sampled_from([0.002, 0.01, 0.05]))
+def test_a_measurement_that_lies_is_judged_or_refused(name: str, chance: Random, share: float) -> None:
+    ((_, recorded),) = measurements(SHARED / "measurements" / f"{name}.json")
+    assert isinstance(recorded, Measurement)
+    lying = varied_inside(json.loads(to_json(recorded)), chance, share)
+    (found,) = classify.measurements_of(json.dumps(lying).encode())
+    if isinstance(found, Measurement):
+        assert to_json(judge(found))
 
 
 # --- what is printed -----------------------------------------------------------------------------------------------
