@@ -47,7 +47,7 @@ async def _run(config: Config) -> int:
         _say(f"Vantage {vantage.name}: {_network(vantage)}; resolvers {_resolvers(vantage)}")
     _say(
         f"A round is {len(sites) * len(measured)} measurements: "
-        f"{config.measure.concurrency} at once on each vantage, each within {config.measure.budget_s:g} s."
+        f"{config.measure.concurrency} at once, each within {config.measure.budget_s:g} s."
     )
     for section in UNUSED:
         if getattr(config, section) is not None:

@@ -19,7 +19,7 @@ import msgspec
 from msgspec import Struct
 
 from monitor.control.bounds import text
-from monitor.explain import worded
+from monitor.explain import worded_measurement
 from monitor.models import Certificate, Measurement, Network, Status, to_json
 from monitor.ooni import OoniError, from_ooni
 from monitor.verdict import judge
@@ -72,7 +72,7 @@ def run(files: Sequence[Path], *, json: bool) -> int:
     for file in files:
         for where, found in measurements(file):
             if isinstance(found, Measurement):
-                show(msgspec.structs.replace(found, verdict=worded(judge(found))))
+                show(worded_measurement(msgspec.structs.replace(found, verdict=judge(found))))
             else:
                 unread += 1
                 sys.stderr.write(f"{where}: {found}\n")

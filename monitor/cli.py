@@ -22,35 +22,22 @@ COULD_NOT = 1
 WRONG_USE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
+READABLE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class Url(click.ParamType[str]):
-    """A site's URL on the command line."""
+class Value(click.ParamType[str]):
+    """A value on the command line, read as the configuration reads it. kind: a function of `config_values`."""
 
-    name = "url"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The URL as the configuration would read it."""
-        from monitor.config_values import web_url
-
-        try:
-            return web_url(value)
-        except ValueError as exc:
-            self.fail(f"{value}: {exc}", param, ctx)
-
-
-class Listen(click.ParamType[str]):
-    """HOST:PORT on the command line."""
-
-    name = "host:port"
+    def __init__(self, kind: str) -> None:
+        self.name = kind
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The text, checked."""
-        from monitor.config_values import listen
+        """The value, checked."""
+        from monitor import config_values
 
         try:
-            return listen(value)
+            return str(getattr(config_values, self.name)(value))
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
 
@@ -76,7 +63,7 @@ def almenara() -> None:
 
 
 @almenara.command()
-@click.argument("urls", metavar="[URL]...", nargs=-1, type=Url())
+@click.argument("urls", metavar="[URL]...", nargs=-1, type=Value("web_url"))
 @click.option("--json", is_flag=True, help="Print one Measurement per line instead of a table.")
 @config_option
 def measure(urls: tuple[str, ...], json: bool, config_file: Path | None) -> int:
@@ -93,9 +80,13 @@ def measure(urls: tuple[str, ...], json: bool, config_file: Path | None) -> int:
 
 
 @almenara.command()
-@click.option("--listen", required=True, metavar="HOST:PORT", type=Listen(), help="Where to serve; [v6]:port for IPv6.")
-@click.option("--tls-certificate", metavar="FILE", type=click.Path(path_type=Path), help="Chain to serve https with.")
-@click.option("--tls-key", metavar="FILE", type=click.Path(path_type=Path), help="Private key of that certificate.")
+@click.option(
+    "--listen", required=True, metavar="HOST:PORT", type=Value("listen"), help="Where to serve; [v6]:port for IPv6."
+)
+@click.option("--tls-certificate", metavar="FILE", type=READABLE, help="Chain to serve https with.")
+@click.option("--tls-key", metavar="FILE", type=READABLE, help="Private key of that certificate.")
+@click.option("--proxy", "proxies", metavar="ADDRESS", type=Value("address"), multiple=True,
+              help="A reverse proxy whose X-Forwarded-For is believed. Repeatable.")  # fmt: skip
 @click.option("--allow-port", "ports", metavar="N", type=click.IntRange(1, 65535), multiple=True,
               help="Connect to this port too, besides 80 and 443. Repeatable.")  # fmt: skip
 @click.option("--max-concurrency", metavar="N", type=click.IntRange(1, 4096), default=25, show_default=True,
@@ -103,7 +94,16 @@ def measure(urls: tuple[str, ...], json: bool, config_file: Path | None) -> int:
 @click.option("--rate-limit", metavar="N", type=click.IntRange(1, 1_000_000), default=600, show_default=True,
               help="Requests of one client in a minute.")  # fmt: skip
 @config_option
-def helper(config_file: Path | None, tls_certificate: Path | None, tls_key: Path | None, **options: Any) -> int:
+def helper(
+    listen: str,
+    tls_certificate: Path | None,
+    tls_key: Path | None,
+    proxies: tuple[str, ...],
+    ports: tuple[int, ...],
+    max_concurrency: int,
+    rate_limit: int,
+    config_file: Path | None,
+) -> int:
     """Serve control measurements to probes elsewhere.
 
     Run this on an uncensored network. Connects only to public addresses, by http and https. Without a certificate it
@@ -112,13 +112,21 @@ def helper(config_file: Path | None, tls_certificate: Path | None, tls_key: Path
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key: expected both or none")
     with _worded_errors():
-        from monitor import run
+        from monitor.config import Config
 
-        config = _given(config_file)
+        config = _given(config_file) or Config()
         try:
-            return run.run_helper(config, tls_certificate=tls_certificate, tls_key=tls_key, **options)
+            from monitor.control import helper as work
+
+            limits = work.Limits(
+                ports=work.Limits().ports | set(ports), max_concurrency=max_concurrency, per_minute=rate_limit
+            )
+            work.run(config, listen, limits=limits, certificate=tls_certificate, key=tls_key, proxies=proxies)
         except ImportError as exc:  # the packages of the extra "helper" are not installed
             raise click.ClickException(str(exc)) from None
+        except OSError as exc:
+            raise click.ClickException(f"cannot serve on {listen}: {(exc.strerror or str(exc)).lower()}") from None
+    return 0
 
 
 @almenara.command()

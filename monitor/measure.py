@@ -20,6 +20,7 @@ from monitor.trail import Tools, Trail, observe
 from monitor.urls import DEFAULT_PORTS, Target, target
 from monitor.vantage import Vantage
 from monitor.verdict import judge
+from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
 __all__ = ["Asker", "Prober", "Tools", "observe"]
 
@@ -41,13 +42,14 @@ class Asker(Protocol):
 
 @dataclass(kw_only=True)
 class Prober:
-    """Measures sites on one vantage. probe: this installation as known on this network."""
+    """Measures sites on one vantage. probe: this installation as known on this network. fingerprints: of block pages."""
 
     vantage: Vantage
     tools: Tools
     conditions: ConditionsChecker
     controls: Asker | None
     probe: str
+    fingerprints: tuple[Fingerprint, ...] = KNOWN
     neighbours: Neighbours = field(default_factory=Neighbours)
 
     async def measure(self, url: str) -> Measurement:
@@ -62,7 +64,7 @@ class Prober:
             pass  # what was seen until then is judged
         await work.trail.settle()
         measurement = work.measurement(started)
-        verdict = judge(measurement)
+        verdict = judge(measurement, self.fingerprints)
         if _beyond_dns(verdict):
             self.neighbours.triggered(measurement.site, _addresses(measurement))
         return msgspec.structs.replace(measurement, verdict=verdict)
@@ -90,7 +92,7 @@ class _Work:
     async def run(self) -> None:
         await self.trail.follow(self.here.url, further=self._further)
         await self.trail.settle()
-        first = judge(self.measurement(datetime.now(UTC)))
+        first = judge(self.measurement(datetime.now(UTC)), self.prober.fingerprints)
         if first.status is Status.OK and not first.methods and not counterfactuals.cut_at_times(self.trail):
             return
         if counterfactuals.cut_at_times(self.trail) or _beyond_dns(first):

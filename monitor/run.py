@@ -55,7 +55,8 @@ async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Meas
     async with AsyncExitStack() as open_until:
         measuring = [one for one in config.vantages if one.name != config.control.vantage]
         probers = [assemble.prober(config, one, context, open_until) for one in measuring]
-        work = asyncio.gather(*(sweep(prober, urls, results.put) for prober in probers))
+        slots = asyncio.Semaphore(config.measure.concurrency)
+        work = asyncio.gather(*(sweep(prober, urls, results.put, slots) for prober in probers))
         try:
             while not (work.done() and results.empty()):
                 getting = asyncio.ensure_future(results.get())
@@ -71,13 +72,16 @@ async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Meas
             await asyncio.gather(work, return_exceptions=True)
 
 
-async def sweep(prober: Prober, urls: Iterable[str], put: Callable[[Measurement], Awaitable[None]]) -> None:
-    """Measure the URLs, `concurrency` at a time; what a neighbour's echo may have spoiled, once more at the end."""
+async def sweep(
+    prober: Prober, urls: Iterable[str], put: Callable[[Measurement], Awaitable[None]], slots: asyncio.Semaphore
+) -> None:
+    """Measure the URLs, as many at a time as `slots` has; what a neighbour's echo may have spoiled, once more at the end."""
     echoes: list[Measurement] = []
 
     async def worker(waiting: Iterable[str]) -> None:
         for url in waiting:
-            measurement = await prober.measure(url)
+            async with slots:
+                measurement = await prober.measure(url)
             if measurement.verdict and measurement.verdict.rule == "residual_neighbour":
                 echoes.append(measurement)
             else:

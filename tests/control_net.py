@@ -200,13 +200,14 @@ async def serving(
     limits: helper.Limits | None = None,
     at_the_door: door.Door | None = None,
     used: Tools | None = None,
+    listen: str = "127.0.0.1:0",
     **more: Any,
 ) -> AsyncIterator[int]:
     """A helper on the loopback that measures on the vantage; its port. Sees that it leaves nothing."""
     limits, used = limits or helper.Limits(), used or tools()
     measure = functools.partial(observe, vantage=vantage, tools=used, ports=limits.ports)
     served = helper.Helper(measure, vantage, used.trust, limits)
-    listening = helper.listener("127.0.0.1:0")
+    listening = helper.listener(listen)
     port, started = listening.getsockname()[1], asyncio.Event()
     before = asyncio.all_tasks()
     task = asyncio.create_task(helper.serve(served, listening, at_the_door=at_the_door, ready=started.set, **more))
@@ -249,4 +250,13 @@ async def site(net: Net) -> AsyncIterator[None]:
         yield
 
 
-needs_namespaces = pytest.mark.skipif(os.geteuid() != 0, reason="a network namespace of its own needs root")
+def _has_namespaces() -> bool:
+    try:
+        Net().close()
+    except OSError:
+        return False
+    return True
+
+
+needs_namespaces = pytest.mark.skipif(not _has_namespaces(), reason="a network namespace of its own needs root")
+needs_both_families = pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="this machine has no IPv6")

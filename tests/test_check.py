@@ -78,7 +78,7 @@ def test_a_server_that_is_no_helper_is_no_control(body, capsys):
 def test_a_vantage_named_as_the_control_is_not_measured(capsys):
     code, lines = report(capsys, more=", vantage: vps")
     assert code == 0
-    assert "A round is 1 measurements: 16 at once on each vantage, each within 120 s." in lines
+    assert "A round is 1 measurements: 16 at once, each within 120 s." in lines
     assert lines[-1] == "Vantage vps is a control; whether it works shows when measuring."
 
 

@@ -81,8 +81,7 @@ def test_without_a_command_the_help_is_an_error():
         (["frob"], "almenara: No such command 'frob'."),
         (["measure", "--frob"], "almenara: No such option '--frob'."),
         (["measure", "www.lapatilla.com"],
-         "almenara: Invalid value for '[URL]...': www.lapatilla.com: expected a URL; for a host alone write "
-         "https://www.lapatilla.com/"),
+         "almenara: Invalid value for '[URL]...': expected a URL; for a host alone write https://www.lapatilla.com/"),
         (["measure"], "almenara: probes.yaml: expected here or in the user's configuration folder; -c names another"),
         (["check"], "almenara: probes.yaml: expected here or in the user's configuration folder; -c names another"),
         (["check", "-c", "none.yaml"], "almenara: none.yaml: no such file or directory"),
@@ -92,8 +91,12 @@ def test_without_a_command_the_help_is_an_error():
         (["helper"], "almenara: Missing option '--listen'."),
         (["helper", "--listen", "9"],
          "almenara: Invalid value for '--listen': expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got '9'"),
-        (["helper", "--listen", "[::1]:9", "--tls-key", "k"],
+        (["helper", "--listen", "[::1]:9", "--tls-key", __file__],
          "almenara: --tls-certificate and --tls-key: expected both or none"),
+        (["helper", "--listen", "[::1]:9", "--tls-key", "none"],
+         "almenara: Invalid value for '--tls-key': File 'none' does not exist."),
+        (["helper", "--listen", "[::1]:9", "--proxy", "lan"],
+         "almenara: Invalid value for '--proxy': expected an IP address, got 'lan'"),
         (["helper", "--listen", "[::1]:9", "--allow-port", "70000"],
          "almenara: Invalid value for '--allow-port': 70000 is not in the range 1<=x<=65535."),
     ],
@@ -191,7 +194,7 @@ def test_check_says_what_it_would_do_and_that_no_control_answers(empty):
         "Consent: `almenara measure` asks for it, unless it was given before.",
         "Sites: 2",
         "Vantage here: CANTV, AS8048, VE, this machine's own connection; resolvers 127.0.0.1:1",
-        "A round is 2 measurements: 16 at once on each vantage, each within 120 s.",
+        "A round is 2 measurements: 16 at once, each within 120 s.",
         "Not used by this version: schedule",
         "From here, test helper http://127.0.0.1:1/ does not answer (connection_refused)",
         "No control answers at all: nothing could be called blocked.",
@@ -208,3 +211,19 @@ def test_ctrl_c_ends_cleanly_with_exit_130(empty, silent_helper):
         _, errors = running.communicate(timeout=30)
     assert running.returncode == 130
     assert errors.strip() == ""
+
+
+def test_a_helper_serves_until_ctrl_c(empty):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = almenara("helper", "--listen", f"127.0.0.1:{port}", **empty)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"almenara: cannot serve on 127.0.0.1:{port}: address already in use")
+    command = [sys.executable, "-m", "monitor", "helper", "--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **empty) as running:
+        assert f"helper listens on 127.0.0.1:{port}" in running.stderr.readline()
+        running.send_signal(signal.SIGINT)
+        output, errors = running.communicate(timeout=30)
+    assert running.returncode in (0, 130)
+    assert output == ""
+    assert "Traceback" not in errors

@@ -220,6 +220,20 @@ def test_a_failure_is_forgotten() -> None:
     run(work)
 
 
+def test_a_dead_helper_holds_up_only_the_first_question() -> None:
+    async def work() -> None:
+        async with server(silence) as port:  # speaks no TLS
+            asking = client(f"https://127.0.0.1:{port}/", patience=Patience(step_s=0.6, hurried_s=0.1))
+            took = []
+            for _ in range(2):
+                (control,) = await ask(asking)
+                assert control.failure == failures.TIMEOUT
+                took.append(control.runtime or 0)
+        assert took[0] > 0.5 > took[1]
+
+    run(work)
+
+
 def test_two_helpers_are_to_answer() -> None:
     async def work() -> None:
         async with server(GOOD) as one, server(hang_up) as bad, server(GOOD) as two, server(GOOD) as spare:

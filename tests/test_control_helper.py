@@ -28,6 +28,7 @@ from control_net import (
     URL,
     client_context,
     loopback,
+    needs_both_families,
     needs_namespaces,
     network,
     responding,
@@ -465,6 +466,18 @@ def test_forwarded_addresses_count_only_from_known_proxies(proxies: tuple[str, .
     run(work)
 
 
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", pytest.param("[::]:0", marks=needs_both_families)])
+def test_a_probe_is_told_its_address_as_it_writes_it(listen: str) -> None:
+    async def work() -> None:
+        async with serving(loopback(), at_the_door=door.Door(proxies=("127.0.0.1",)), listen=listen) as port:
+            direct = await post(port, asked(x_almenara=1))
+            forwarded = await post(port, asked(x_almenara=1), headers={"X-Forwarded-For": "198.41.0.7"})
+        assert direct.json()["x_almenara"]["you"] == "127.0.0.1"
+        assert forwarded.json()["x_almenara"]["you"] == "198.41.0.7"
+
+    run(work)
+
+
 def test_a_signal_stops_it_and_who_waits_is_told() -> None:
     async def work() -> None:
         async with slow() as (vantage, used):
@@ -590,6 +603,7 @@ def test_listen_addresses_that_are_none(text: str) -> None:
 
 
 @pytest.mark.parametrize(("text", "host"), [("127.0.0.1:0", "127.0.0.1"), ("[::1]:0", "::1"), ("[::]:0", "::")])
+@needs_both_families
 def test_listen_addresses(text: str, host: str) -> None:
     with helper.listener(text) as listening:
         assert listening.getsockname()[0] == host

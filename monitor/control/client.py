@@ -35,11 +35,15 @@ _SOURCES = ("control",)
 
 
 class Patience(Struct, frozen=True, kw_only=True):
-    """How long a control is waited for. step_s: connecting; helper_s: one helper in all; budget_s: all helpers asked
-    one after another; pause_s: before an overloaded helper is asked again, at least and at most; avoid_s: how long a
-    helper that failed is asked last; at_once: questions to one helper (ours and OONI's refuse more than 25)."""
+    """How long a control is waited for.
+
+    step_s: connecting; hurried_s: connecting to a helper that failed lately; helper_s: one helper in all; budget_s: all
+    helpers asked one after another; pause_s: before an overloaded helper is asked again, at least and at most; avoid_s:
+    how long a helper that failed is asked last; at_once: questions to one helper (ours and OONI's refuse more than 25).
+    """
 
     step_s: float = 10.0
+    hurried_s: float = 3.0
     helper_s: float = 60.0
     budget_s: float = 90.0
     pause_s: tuple[float, float] = (1.0, 5.0)
@@ -112,17 +116,22 @@ class ControlClient:
 
     def _order(self) -> list[str]:
         """As configured; who failed lately goes last."""
+        return sorted(self._helpers, key=self._failed_lately)
+
+    def _failed_lately(self, helper: str) -> bool:
         recent = asyncio.get_running_loop().time() - self._patience.avoid_s
-        return sorted(self._helpers, key=lambda url: self._failed.get(url, recent) > recent)
+        return self._failed.get(helper, recent) > recent
 
     async def _control(self, helper: str, question: "_Question", body: bytes, until: float) -> Control:
         loop = asyncio.get_running_loop()
-        begun, started = loop.time(), datetime.now(UTC)
+        begun, started = loop.time(), _now()
         answer = _Answer(failure=failures.TIMEOUT)
         try:
             async with asyncio.timeout_at(until), self._places[helper]:
+                # A dead helper must not hold up every site as long as the first one.
+                step_s = self._patience.hurried_s if self._failed_lately(helper) else self._patience.step_s
                 async with asyncio.timeout(self._patience.helper_s):
-                    answer = await self._ask_patiently(helper, body)
+                    answer = await self._ask_patiently(helper, body, step_s)
         except TimeoutError:
             pass
         runtime = round(loop.time() - begun, 3)
@@ -152,19 +161,19 @@ class ControlClient:
                 self.seen_as.clear()
             self.seen_as.add(shared.you)
 
-    async def _ask_patiently(self, helper: str, body: bytes) -> _Answer:
+    async def _ask_patiently(self, helper: str, body: bytes, step_s: float) -> _Answer:
         """Once, and a second time when it is overloaded."""
-        answer = await self._ask(self._helpers[helper], body)
+        answer = await self._ask(self._helpers[helper], body, step_s)
         if answer.page is None or answer.page.status not in _OVERLOADED:
             return answer
         await asyncio.sleep(_pause_s(answer.page, *self._patience.pause_s))
-        return await self._ask(self._helpers[helper], body)
+        return await self._ask(self._helpers[helper], body, step_s)
 
-    async def _ask(self, helper: Target, body: bytes) -> _Answer:
+    async def _ask(self, helper: Target, body: bytes, step_s: float) -> _Answer:
         addresses = [helper.host] if bounds.is_address(helper.host) else await self._resolved(helper.host)
         answer = _Answer(failure=failures.NO_ANSWER)
         for address in addresses[:MOST_ADDRESSES]:
-            stream, failure, spoken = await self._connect(helper, address)
+            stream, failure, spoken = await self._connect(helper, address, step_s)
             if stream is None:
                 answer = _Answer(failure=failure, address=address)
                 continue
@@ -180,7 +189,7 @@ class ControlClient:
         except OSError:
             return []
 
-    async def _connect(self, helper: Target, address: str) -> tuple[Stream | None, str | None, str]:
+    async def _connect(self, helper: Target, address: str, step_s: float) -> tuple[Stream | None, str | None, str]:
         """The open stream, or why there is none; and the HTTP version spoken on it."""
         occasion = Occasion(since=asyncio.get_running_loop().time())
         connected, stream = await tcp.connect(
@@ -189,7 +198,7 @@ class ControlClient:
             helper.port,
             occasion=occasion,
             sources=_SOURCES,
-            timeout_s=self._patience.step_s,
+            timeout_s=step_s,
         )
         if stream is None or helper.scheme == "http":
             return stream, connected.failure, "http/1.1"
@@ -201,7 +210,7 @@ class ControlClient:
                 self._trust,
                 occasion=occasion,
                 sources=_SOURCES,
-                timeout_s=self._patience.step_s,
+                timeout_s=step_s,
             )
         finally:
             if secure is None:
@@ -241,6 +250,11 @@ _HEADERS = (
     ("Accept-Encoding", "gzip"),
     ("Content-Type", "application/json"),
 )
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)
 
 
 def _understood(answer: _Answer) -> protocol.Response | str:
@@ -287,7 +301,7 @@ class VantageControl:
         self, url: str, *, addresses: Sequence[tuple[str, int]], hop: int, attempts: int
     ) -> tuple[Control, ...]:
         """What the vantage sees of the URL, with as many attempts at every address."""
-        here, begun, started = target(url), asyncio.get_running_loop().time(), datetime.now(UTC)
+        here, begun, started = target(url), asyncio.get_running_loop().time(), _now()
         known = tuple(address for address, port in addresses if port == here.port)
         seen = await self._observe(here.url, extra={here.host: known}, attempts_each=attempts)
         seen = await with_endpoints(

@@ -13,7 +13,7 @@ import uvicorn
 from msgspec import Struct
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from monitor.control.quota import client_of
+from monitor.control.quota import client_of, plain
 
 LARGEST_HEADER = 16 * 1024
 _ACCEPT_PAUSE_S = 0.1  # after accepting failed for want of file descriptors
@@ -124,7 +124,7 @@ class Server(uvicorn.Server):
         client = client_of(address)
         self._clients[client] += 1
         try:
-            if self._clients[client] <= self._door.per_client or address in self._door.proxies:
+            if self._clients[client] <= self._door.per_client or plain(address) in self._door.proxies:
                 await self._serve_connection(accepted)
         finally:
             accepted.close()
@@ -166,7 +166,7 @@ def configured(app: Any, *, door: Door, certificate: str | None = None, key: str
         server_header=False,
         headers=[("connection", "close")],
         proxy_headers=bool(door.proxies),
-        forwarded_allow_ips=list(door.proxies),
+        forwarded_allow_ips=[*door.proxies, *(f"::ffff:{proxy}" for proxy in door.proxies if ":" not in proxy)],
         timeout_graceful_shutdown=max(1, round(door.stop_s)),
         h11_max_incomplete_event_size=LARGEST_HEADER,
         ssl_certfile=certificate,

@@ -26,7 +26,7 @@ from monitor.config import Config
 from monitor.control import bounds, protocol
 from monitor.control.answer import to_response
 from monitor.control.endpoints import with_endpoints
-from monitor.control.quota import Quota, client_of
+from monitor.control.quota import Quota, client_of, plain
 from monitor.models import Network, Observations
 from monitor.steps import http, tls
 from monitor.steps.doh import DohClient
@@ -130,7 +130,7 @@ class Helper:
             _log.info("POST %d %s %.2f s", status, result, took_s)
 
     async def _answer(self, request: HttpRequest) -> bytes:
-        address = request.client.host if request.client else ""
+        address = plain(request.client.host) if request.client else ""
         wait_s = self._quota.wait_s(client_of(address), asyncio.get_running_loop().time())
         if wait_s:
             raise Refusal(429, "rate", "too many requests from your address: ask later", wait_s)

@@ -30,12 +30,19 @@ class Quota:
         return len(self._buckets)
 
 
-def client_of(address: str) -> str:
-    """Who counts as one client: an IPv4 address, an IPv6 /64 (one line has that many to choose from)."""
+def plain(address: str) -> str:
+    """An address as its owner writes it: a socket for both families shows an IPv4 client as ::ffff:192.0.2.1."""
     try:
         parsed = ip_address(address)
     except ValueError:
+        return address
+    return str((parsed.ipv4_mapped if isinstance(parsed, IPv6Address) else None) or parsed)
+
+
+def client_of(address: str) -> str:
+    """Who counts as one client: an IPv4 address, an IPv6 /64 (one line has that many to choose from)."""
+    try:
+        parsed = ip_address(plain(address))
+    except ValueError:
         return "unknown"
-    if not isinstance(parsed, IPv6Address):
-        return str(parsed)
-    return str(parsed.ipv4_mapped or ip_network((int(parsed) >> 64 << 64, 64)))
+    return str(ip_network((int(parsed) >> 64 << 64, 64)) if isinstance(parsed, IPv6Address) else parsed)

@@ -125,7 +125,7 @@ class Lab:
         settings = self._file("helper.yaml", self._helper_yaml().encode())
         addresses = self.world.control.addresses
         command = [sys.executable, "-m", "monitor", "helper", "-c", str(settings)]
-        command += ["--listen", f"{addresses[0]}:443"]
+        command += ["--max-concurrency", "256", "--rate-limit", "100000", "--listen", f"{addresses[0]}:443"]
         command += ["--tls-certificate", str(self._certificate), "--tls-key", str(self._key)]
         child = self.run_in(self.control_netns, command, stdout=subprocess.DEVNULL)
         self._children.append(child)

@@ -14,6 +14,8 @@ from msgspec import Struct
 from monitor.lab.pages import LANGUAGES, captcha, front_page, notice
 from monitor.lab.world import Line, Place, Site, World
 
+# What systems ask to find out whether they are online, and the one right answer.
+CONNECTIVITY = {"success.txt": (200, b"success\n"), "generate_204": (204, b"")}
 _DAY_S = 86400
 _ADVERT = '<script src="http://ads.invalid/inject.js"></script><div class="ad">{}</div></body>'
 
@@ -50,6 +52,7 @@ class Content:
         self._chance = Random(world.seed)
         self._clients = {a: line for line in world.lines.values() for a in line.addresses}
         self._control = frozenset(world.control.addresses)
+        self._neutral = frozenset(url.split("/")[2] for url in world.neutral)
         self._doh = frozenset(url.split("/")[2] for url in world.doh)
         self._page = lru_cache(maxsize=1024)(self._draw_page)
 
@@ -77,7 +80,10 @@ class Content:
             return self._portal(request, place)
         if request.host in self._doh and request.path.startswith("/dns-query"):
             return self._resolve(request)
-        site = self._world.sites.get(request.host)
+        if request.host in self._neutral and request.path[1:] in CONNECTIVITY:
+            status, body = CONNECTIVITY[request.path[1:]]
+            return Reply(status=status, headers=[("Content-Type", "text/plain")], body=body)
+        site = self._world.served(request.host, request.server)
         if site is None:
             return _html(404, notice(f"{self._world.seed}:404", "en"))
         reply = self._of_site(request, site)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from ipaddress import ip_address
 from random import Random
 
+from monitor.lab.content import CONNECTIVITY
 from monitor.lab.lines import DOH, HELPER, ISPS, LINES, RESOLVERS, Outline, Trouble
 from monitor.lab.pages import LANGUAGES, notice
 from monitor.lab.policy import EVERYONE, LIES, Policy
@@ -79,12 +80,9 @@ class _Artist:
         world.zones[busy] = Zone(addresses=(self._place("overloaded"),))
         world.busy_helper = busy
         modest = (15_000, 40_000)
-        pages = [
-            Page(ipv6=True, size=modest),
-            Page(ipv6=True, size=modest),
-            Page(scheme="http", ipv6=True, size=modest),
-        ]
-        world.neutral = tuple(self.site(page).url for page in pages)
+        secure = [self.site(Page(ipv6=True, size=modest)).url for _ in range(2)]
+        plain = [self.site(Page(scheme="http", ipv6=True, size=modest)).url + path for path in CONNECTIVITY]
+        world.neutral = (*secure, *plain)
 
     def line(self, name: str, outline: Outline) -> None:
         """A line, its resolvers, and what is wrong with it."""
@@ -162,6 +160,7 @@ class _Artist:
             gzip=chance.random() < 0.5 if page.gzip is None else page.gzip,
             chunked=chance.random() < 0.3,
             fresh=chance.random() < 0.5,
+            record=chance.choice((1400, 4096, 16_384)),
         )
 
     def _policy(self, rule: Rule, hops: list[Site], line: str) -> Policy:
@@ -211,7 +210,7 @@ class _Artist:
         fixed = {"": (), "loopback": ("127.0.0.1",), "unspecified": ("0.0.0.0",)}
         if answer in fixed:
             return fixed[answer]
-        place = self._place("sites" if answer == "relay" else "notice", known=answer == "known-block")
+        place = self._place("relay" if answer == "relay" else "notice", known=answer == "known-block")
         if answer == "closed-block":
             self._befall(EVERYONE, Policy(technique="tcp-reset", addresses=(place,), ports=(443,)))
         return (place,)

@@ -39,7 +39,7 @@ DOWN = (
     _down("port-closed-http", "nothing listens, plain http", _everyone("tcp-reset"), page=HTTP),
     _down("server-gone", "the server does not answer anyone", _everyone("drop")),
     _down("server-gone-http", "the same, plain http", _everyone("drop"), page=HTTP),
-    _down("tls-reset-everywhere", "the server resets every handshake", _everyone("tls-reset")),
+    _down("tls-reset-everywhere", "the server resets every handshake", _everyone("payload-reset")),
     _down("error-500", "the site fails", page=Page(status=500)),
     _down("error-503-http", "a plain-http site fails", page=Page(scheme="http", status=503)),
     _down("expired-certificate", "its certificate is expired", page=Page(certificate="expired")),

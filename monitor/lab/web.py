@@ -27,6 +27,7 @@ class Web(asyncio.Protocol):
         self._engine: Http1 | Http2 | None = None
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._hello = b""
+        self._record = _CHUNK
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -72,7 +73,7 @@ class Web(asyncio.Protocol):
         """What this address presents to who asks for a name."""
         days = self._content.clock_days(self._client)
         place = self._world.places[self._server]
-        site = self._world.sites.get(name or "")
+        site = self._world.served(name or "", self._server)
         if place.kind in ("notice", "portal"):
             return self._certificates.context(name or "localhost", "self-signed", days)
         if place.kind == "interceptor":
@@ -84,6 +85,7 @@ class Web(asyncio.Protocol):
             site = next(own, None)
         if site is None:
             return self._certificates.context("default.invalid", "self-signed", days)
+        self._record = site.record
         return self._certificates.context(site.name, site.certificate, days, site.http2)
 
     def _ask(
@@ -111,7 +113,8 @@ class Web(asyncio.Protocol):
         if self._tls is None:
             self._transport.write(data)
             return
-        self._tls.write(data)
+        for start in range(0, len(data), self._record):
+            self._tls.write(data[start : start + self._record])
         self._flush()
 
     def _flush(self) -> None:

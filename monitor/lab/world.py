@@ -30,7 +30,7 @@ class Line(Host, kw_only=True):
 class Place(Struct, kw_only=True):
     """One server address. delay_s: one way; rate: bytes per second.
 
-    kind: "sites" (any site, by name), "notice" (`page` over http, a self-signed certificate over https), "interceptor"
+    kind: "sites" (those that have this address), "relay" (any site), "notice" (`page` over http, a self-signed certificate over https), "interceptor"
     (any site, with another authority's certificate), "portal" (sends everybody to `page`), "injector" (any site over
     http, with an advertisement in it), "overloaded" (503, with a good certificate for whatever name).
     """
@@ -87,6 +87,7 @@ class Site(Struct, kw_only=True):
     gzip: bool = False
     chunked: bool = False
     fresh: bool = False  # a token in the page changes with every request
+    record: int = 16_384  # bytes in a TLS record: nothing of one can be read before all of it has come
 
     @property
     def url(self) -> str:
@@ -118,6 +119,13 @@ class World(Struct, kw_only=True):
     cases: tuple[Case, ...]
     neutral: tuple[str, ...]  # URLs
     doh: tuple[str, ...]  # URLs
+
+    def served(self, name: str, address: str) -> Site | None:
+        """The site of that name, where the address serves it."""
+        site = self.sites.get(name)
+        if site is None or (self.places[address].kind == "sites" and address not in site.addresses):
+            return None
+        return site
 
     def site_of(self, url: str) -> Site:
         """The site that a URL or a name belongs to."""

@@ -82,6 +82,8 @@ class TlsStream(Stream):
         super().__init__(plain._socket, plain.address, plain.port)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
+        if "\0" in server_name:
+            raise ValueError("a name with a NUL")  # where the ssl module raises TypeError
         self.tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         self.alert: int | None = None
         self._records = _Records()

@@ -86,8 +86,10 @@ class Facts:
         for answer in self._questions(place):
             if answer.role is Role.DOH:
                 doh.setdefault(answer.resolver, []).append(answer)
-        controls = [[a for a in control.dns if a.name == place.host] for control in self.usable]
-        return [answers for answers in (*doh.values(), *controls) if answers]
+        controls: dict[str, list[Dns]] = {}
+        for control in self.usable:
+            controls.setdefault(control.id, []).extend(a for a in control.dns if a.name == place.host)
+        return [answers for answers in (*doh.values(), *controls.values()) if answers]
 
     def counter_answers(self, place: Place) -> list[Dns]:
         """Answers that came from a host which is no resolver: forged on the path."""

@@ -155,7 +155,7 @@ def _cut(
         others = Count(control.passed + innocent_passed, control.failed + innocent_cut)
         if others.failed or same_rate(len(cut), passed, 0, others.passed) > PARTIAL_CHANCE or len(cut) < 2:
             return None
-    elif not _differs(len(cut), 0, control, arrives) and not (named and innocent_passed >= 2 and not innocent_cut):
+    elif not _differs(len(cut), 0, control, arrives) and not (facts.usable and named and innocent_passed >= 2 and not innocent_cut):
         return None
     evidence = [method, *_support(cut, control)]
     if innocent_passed >= 2 and not innocent_cut:
