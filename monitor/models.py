@@ -113,7 +113,7 @@ class Certificate(Struct, frozen=True, kw_only=True):
 
 
 class Tls(Flow, frozen=True, kw_only=True):
-    """One handshake. `verify`: why the certificate was rejected (OpenSSL's words). bytes: on the wire, until the end or the failure."""
+    """One handshake. `verify`: why the certificate was rejected (OpenSSL's words). bytes: on the wire, to the end."""
 
     server_name: str
     version: str | None = None
@@ -132,7 +132,7 @@ class Http(Flow, frozen=True, kw_only=True):
 
     `body_length`: bytes of body received, decoded; `declared_length`: Content-Length where given; `truncated`: our cap
     cut it; `complete`: the response ended as its framing says. `simhash`: 64-bit, hex, over the page's words.
-    `first_byte_s`, `last_byte_s`: seconds after the request was sent. `body`: base64 of zlib, kept where it is evidence.
+    `first_byte_s` (of the response), `last_byte_s` (on the wire): seconds after the request was sent. `body`: base64 of zlib, kept where it is evidence.
     `verified`: over TLS with a valid certificate for the name.
     """
 

@@ -153,30 +153,29 @@ class Trail:
         questions += [self._plain(hop, host, r, "A") for r in self.tools.public]
         questions += [self._encrypted(hop, host, client, kind) for client in self.tools.doh for kind in ("A", "AAAA")]
         found: dict[str, tuple[str, ...]] = {}
-        for answer in await asyncio.gather(*questions):
-            _merge(found, answer.answers, answer.role.value)
+        for answers in await asyncio.gather(*questions):
+            self._asked += answers  # in the order of the questions, which is the system's order
+            for answer in answers:
+                _merge(found, answer.dns.answers, answer.dns.role.value)
         return found
 
-    async def _plain(self, hop: int, host: str, resolver: Resolver, kind: str) -> Dns:
-        async def ask(attempt: int) -> Dns:
+    async def _plain(self, hop: int, host: str, resolver: Resolver, kind: str) -> list[dns.Asked]:
+        async def ask(attempt: int) -> dns.Asked:
             occasion = Occasion(since=self.since, hop=hop, attempt=attempt)
             timeout_s = self.timeout_s * DNS_TIMEOUT_SHARE
-            asked = await dns.ask(
+            return await dns.ask(
                 self.vantage, resolver, host, kind, occasion=occasion, timeout_s=timeout_s, linger_s=LINGER_S
             )
-            self._asked.append(asked)
-            return asked.dns
 
-        answers = [await ask(1)]
-        if answers[0].failure not in (None, NO_ANSWER):
-            answers += await asyncio.gather(*(ask(n) for n in range(2, self.tools.settings.attempts + 1)))
-        return next((answer for answer in answers if answer.answers), answers[-1])
+        asked = [await ask(1)]
+        if asked[0].dns.failure not in (None, NO_ANSWER):
+            asked += await asyncio.gather(*(ask(n) for n in range(2, self.tools.settings.attempts + 1)))
+        return asked
 
-    async def _encrypted(self, hop: int, host: str, client: DohClient, kind: str) -> Dns:
+    async def _encrypted(self, hop: int, host: str, client: DohClient, kind: str) -> list[dns.Asked]:
         occasion = Occasion(since=self.since, hop=hop)
         answer = await client.ask(host, kind, occasion=occasion, timeout_s=self.timeout_s * DNS_TIMEOUT_SHARE)
-        self._dns.append(answer)
-        return answer
+        return [dns.Asked(answer)]
 
     def _choose(self, known: Mapping[str, tuple[str, ...]]) -> list[str]:
         usable = [a for a in known if is_public(a) and (6 if ":" in a else 4) in self.families]

@@ -513,6 +513,18 @@ def test_no_http2_at_all(authority, wire, failure):
     assert seen.failure == failure
 
 
+def test_an_endless_http2_frame_is_not_waited_for():
+    async def behave(conn) -> None:
+        await conn.read()
+        await conn.write(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]) + b"\xff\xff\xff\0\0\0\0\0\1")
+        while True:
+            await conn.write(bytes(65536))
+
+    seen, _ = get(behave, protocol="h2")
+    assert seen.failure == "http_protocol_error"
+    assert seen.bytes_received < 1_000_000
+
+
 _BROKEN = st.lists(st.binary(max_size=80), min_size=1, max_size=4)
 
 

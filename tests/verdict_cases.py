@@ -40,7 +40,8 @@ from monitor.steps.page import simhash
 from monitor.verdict import judge
 
 HTTPS, HTTP = "https://elpitazo.example/", "http://elpitazo.example/"
-SITE, TWIN, FALSE, NEUTRAL = "190.202.10.10", "190.202.10.11", "186.167.3.3", "142.250.78.4"
+SITE, TWIN, FALSE = "190.202.10.10", "190.202.10.11", "186.167.3.3"
+NEUTRAL = ("142.250.78.4", "151.101.2.167")
 SITE6 = "2800:a4:10::10"
 NEWS = (
     "Noticias de Venezuela: el pitazo informa sobre protestas, economía, deportes, sucesos y regiones del país. " * 40
@@ -108,7 +109,7 @@ class Case:
     def counter_answer(self, said: str, times: int = 2) -> Self:
         """A host that is no resolver is asked for the name, and an answer comes."""
         for _ in range(times):
-            self._side.answer(NEUTRAL, Role.PUBLIC, said, purpose=Purpose.NAME_ELSEWHERE)
+            self._side.answer(NEUTRAL[0], Role.PUBLIC, said, purpose=Purpose.NAME_ELSEWHERE)
         return self
 
     # --- connections -------------------------------------------------------------------------------------------
@@ -137,9 +138,11 @@ class Case:
         """The site's address is asked for a name nobody blocks."""
         return self.cut(how, times=times, purpose=Purpose.INNOCENT_NAME, server_name="www.google.com")
 
-    def elsewhere(self, how: str = "tls.wrong_name", times: int = 2, **page: Any) -> Self:
-        """The site's name is asked at an address that has nothing to do with it."""
-        return self.cut(how, NEUTRAL, times=times, purpose=Purpose.NAME_ELSEWHERE, **page)
+    def elsewhere(self, how: str = "tls.wrong_name", **more: Any) -> Self:
+        """The site's name is asked at two addresses that have nothing to do with it; with how="" a page comes."""
+        for address in NEUTRAL:
+            self.cut(how, address, times=1, purpose=Purpose.NAME_ELSEWHERE, **more)
+        return self
 
     def https_side(self, at: str = SITE, **page: Any) -> Self:
         """The https side of a plain-http site."""

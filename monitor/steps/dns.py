@@ -27,7 +27,7 @@ _NO_EDNS = frozenset({"FORMERR", "NOTIMP", "BADVERS"})
 class Asked:
     """A question that was answered, or not. `dns`: by the first answer."""
 
-    def __init__(self, observation: Dns, lingering: "asyncio.Task[list[tuple[float, Answer]]] | None") -> None:
+    def __init__(self, observation: Dns, lingering: "asyncio.Task[list[tuple[float, Answer]]] | None" = None) -> None:
         self.dns = observation
         self._lingering = lingering
 

@@ -109,8 +109,12 @@ class DohClient:
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect(occasion, timeout_s))
             self._connecting.add_done_callback(self._take_over)
-        # Shielded: that one question's time is over must not end it for the others.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        # Not awaited itself: that one question's time is over must not end it for the others.
+        await asyncio.wait([connecting])
+        if connecting.cancelled():  # the client was closed
+            raise EOFError
+        return connecting.result()
 
     def _take_over(self, connecting: "asyncio.Task[_Connection]") -> None:
         self._connecting = None
@@ -226,15 +230,19 @@ class _Http2:
 
     async def _read(self) -> None:
         """Hands out what arrives. Ends by raising why it ended."""
-        while True:
-            data = await self._stream.receive()
-            if not data:
-                raise EOFError
-            for event in self._client.receive(data):
-                if isinstance(event, h2.events.ConnectionTerminated):
+        try:
+            while True:
+                data = await self._stream.receive()
+                if not data:
                     raise EOFError
-                self._take(event)
-            await self._flush()
+                for event in self._client.receive(data):
+                    if isinstance(event, h2.events.ConnectionTerminated):
+                        raise EOFError
+                    self._take(event)
+                await self._flush()
+        finally:
+            # At once: those whose answers came just now may ask again before this task's end is known.
+            self.dead = True
 
     def _take(self, event: h2.events.Event) -> None:
         response, reply = self._replies.get(getattr(event, "stream_id", None) or 0, (None, None))

@@ -74,6 +74,8 @@ async def exchange(
         method=method,
         verified=verified,
         bytes_received=stream.received - received,
+        # On the wire: a slow TLS record shows nothing until it is whole.
+        last_byte_s=_since(response.sent_at, stream.received_at),
         **_facts(response, content),
     )
     return observation, content
@@ -94,9 +96,8 @@ def _facts(response: Response, content: bytes) -> dict[str, Any]:
         "sha256": hashlib.sha256(content).hexdigest() if content else None,
         "simhash": page.simhash(content) if content else None,
         "first_byte_s": _since(response.sent_at, response.first_at),
-        "last_byte_s": _since(response.sent_at, response.last_at),
     }
 
 
 def _since(sent_at: float | None, moment: float | None) -> float | None:
-    return None if sent_at is None or moment is None else round(moment - sent_at, 6)
+    return None if sent_at is None or moment is None or moment < sent_at else round(moment - sent_at, 6)

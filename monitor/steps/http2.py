@@ -23,6 +23,12 @@ MAX_HEADER_LIST_BYTES = 64 * 1024
 # Large enough for a capped page to come at the line's speed, not at one window a round trip.
 WINDOW_BYTES = 1024 * 1024
 
+# More than a header block in as many frames as h2 takes, and less than what would hurt.
+MAX_SILENT_BYTES = 256 * 1024
+_FRAME_HEADER_BYTES = 9
+_FRAME_TYPE = 3
+_SETTINGS = 4  # what a server must send first (RFC 9113, 3.4)
+
 # h2 lets some of what its own libraries raise through.
 _NOT_HTTP2 = (
     h2.exceptions.H2Error,
@@ -55,6 +61,8 @@ class Client:
                 SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEADER_LIST_BYTES,
             },
         )
+        self._start = b""
+        self._silent_bytes = 0
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(WINDOW_BYTES)
 
@@ -93,6 +101,7 @@ class Client:
 
     def receive(self, data: bytes) -> Sequence[h2.events.Event]:
         """What these bytes say; data is acknowledged at once. Raises NotHttp2."""
+        self._check(data)
         try:
             events = self._h2.receive_data(data)
             for event in events:
@@ -100,7 +109,16 @@ class Client:
                     self._h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id or 0)
         except _NOT_HTTP2 as error:
             raise NotHttp2 from error
+        self._silent_bytes = 0 if events else self._silent_bytes
         return events
+
+    def _check(self, data: bytes) -> None:
+        """h2 waits for a frame of up to 16 MB to be complete before it says that it is too long, or no frame at all."""
+        self._start += data[: _FRAME_HEADER_BYTES - len(self._start)]
+        self._silent_bytes += len(data)
+        begun = len(self._start) > _FRAME_TYPE
+        if (begun and self._start[_FRAME_TYPE] != _SETTINGS) or self._silent_bytes > MAX_SILENT_BYTES:
+            raise NotHttp2
 
     def forget(self, stream_id: int) -> None:
         """Queues the end of a stream that is still open: nobody waits for it any more."""

@@ -112,7 +112,6 @@ class Response:
         self.failure: str | None = None
         self.sent_at: float | None = None
         self.first_at: float | None = None
-        self.last_at: float | None = None
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """The head is here."""
@@ -135,9 +134,8 @@ class Response:
 
     def arrived(self) -> None:
         """Bytes of it came in just now."""
-        self.last_at = asyncio.get_running_loop().time()
         if self.first_at is None:
-            self.first_at = self.last_at
+            self.first_at = asyncio.get_running_loop().time()
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:

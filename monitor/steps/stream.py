@@ -26,6 +26,7 @@ class Stream:
         self.local_port = port_of(opened)
         self.sent = 0
         self.received = 0
+        self.received_at: float | None = None  # the loop's time when the last bytes came
         self.ended_cleanly = False
         self._socket = opened
         self._receives = 0
@@ -67,6 +68,8 @@ class Stream:
             await asyncio.sleep(0)
         data = await asyncio.get_running_loop().sock_recv(self._socket, RECEIVE_BYTES)
         self.received += len(data)
+        if data:
+            self.received_at = asyncio.get_running_loop().time()
         return data
 
 

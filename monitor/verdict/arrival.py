@@ -2,19 +2,18 @@
 
 import base64
 import zlib
+from collections.abc import Sequence
 from enum import StrEnum
 from urllib.parse import urljoin, urlsplit
 
 from msgspec import Struct
 
 from monitor.models import Http, Purpose
-from monitor.verdict.facts import Facts, Place
+from monitor.verdict.facts import REDIRECTS, Facts, Place
 from monitor.verdict.fingerprints import fingerprint
 from monitor.verdict.flows import differing_page
 from monitor.verdict.names import NameView
 from monitor.verdict.pages import challenges, refuses, same_page, shared_headers, similar
-
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 
 class Whose(StrEnum):
@@ -83,11 +82,11 @@ def _plain(facts: Facts, place: Place, page: Http) -> tuple[Whose, tuple[str, ..
     pages = [p for p in facts.control_pages(place) if p.failure is None]
     if any(same_page(page, p) for p in pages):
         return (Whose.REFUSAL if refuses(page) else Whose.GENUINE), ()
-    if any(_alike(page, p) for p in facts.http(place, Purpose.NAME_ELSEWHERE) if p.failure is None):
-        return Whose.FOREIGN, ("name_cut_elsewhere",)
     secure = [p for p in facts.http(place, Purpose.HTTPS_SIDE) if p.verified and p.failure is None]
     if any(same_page(page, p) for p in secure):
         return (Whose.REFUSAL if refuses(page) else Whose.GENUINE), ()
+    if _comes_elsewhere(page, facts.http(place, Purpose.NAME_ELSEWHERE)):
+        return Whose.FOREIGN, ("name_cut_elsewhere",)
     if refuses(page) and any(shared_headers(page, p) for p in pages):
         return Whose.REFUSAL, ()
     if pages and any(_same_site(p, c) for p in secure for c in pages):
@@ -97,6 +96,14 @@ def _plain(facts: Facts, place: Place, page: Http) -> tuple[Whose, tuple[str, ..
     if not pages and secure and any(_content(page, p) for p in secure):
         return Whose.GENUINE, ()
     return Whose.UNPROVEN, ()
+
+
+def _comes_elsewhere(page: Http, elsewhere: Sequence[Http]) -> bool:
+    """The very same answer at two addresses that have nothing to do with the site, nor with each other.
+
+    One alone may belong to the content network that serves the site, too.
+    """
+    return len({p.address for p in elsewhere if p.failure is None and _alike(page, p)}) >= 2
 
 
 def _same_site(secure: Http, control: Http) -> bool:
@@ -126,11 +133,11 @@ def _redirect(facts: Facts, place: Place, page: Http) -> tuple[Whose, tuple[str,
     redirects = [p for p in pages if p.status in REDIRECTS]
     if any(_host_of(place, p) == there for p in redirects):
         return Whose.GENUINE, ()
-    if any(p.location == page.location and p.status == page.status for p in facts.http(place, Purpose.NAME_ELSEWHERE)):
-        return Whose.FOREIGN, ("name_cut_elsewhere",)
     secure = [p for p in facts.http(place, Purpose.HTTPS_SIDE) if p.verified and p.failure is None]
     if any(_host_of(place, p) == there for p in secure if p.status in REDIRECTS):
         return Whose.GENUINE, ()
+    if _comes_elsewhere(page, facts.http(place, Purpose.NAME_ELSEWHERE)):
+        return Whose.FOREIGN, ("name_cut_elsewhere",)
     if _ends_alike(facts, place):
         return Whose.GENUINE, ()
     if pages and secure:

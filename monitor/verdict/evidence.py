@@ -6,8 +6,8 @@ from functools import cached_property
 from monitor import failures as f
 from monitor.models import Flow, Measurement, Role
 from monitor.verdict import flows, names
-from monitor.verdict.arrival import REDIRECTS, Arrival, Whose, arrive
-from monitor.verdict.facts import Count, Facts, Place
+from monitor.verdict.arrival import Arrival, Whose, arrive
+from monitor.verdict.facts import REDIRECTS, Count, Facts, Place
 from monitor.verdict.finding import Finding
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 from monitor.verdict.names import NameView

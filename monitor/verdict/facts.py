@@ -11,6 +11,7 @@ from monitor.addresses import is_public
 from monitor.models import Control, Dns, Flow, Http, Measurement, Purpose, Role, Tcp, Tls
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
 INTERRUPTIONS = frozenset({f.RESET, f.TIMEOUT, f.EOF, f.FAILED_HANDSHAKE, "connection_aborted"})
 _NEXT_RESOLVER = frozenset(
     {f.TIMEOUT, f.SERVFAIL, f.DNS_REFUSED, f.DNS_MISBEHAVING, f.REFUSED, *f.UNREACHABLE_FAILURES}
@@ -156,7 +157,8 @@ def _host(seen: Flow) -> str | None:
 
 def _arrives(control: Control) -> bool:
     pages = [s for s in control.http if s.failure is None and s.status is not None]
-    return any(s.hop == max(page.hop for page in pages) and (s.status or 0) < 400 for s in pages)
+    last = max((page.hop for page in pages), default=0)
+    return any(s.hop == last and (s.status or 0) < 400 and s.status not in REDIRECTS for s in pages)
 
 
 def _place(hop: int, url: str) -> Place:
