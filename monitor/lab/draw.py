@@ -23,7 +23,7 @@ def draw(
     seed: int,
     scenarios: Iterable[Scenario] = (),
     *,
-    sites: Iterable[str] = (),
+    sites: Mapping[str, Page] | None = None,
     healthy: int = 0,
     lines: Mapping[str, Outline] = ISPS,
 ) -> World:
@@ -34,8 +34,8 @@ def draw(
     artist.services()
     for name, outline in (dict(lines) | needed).items():
         artist.line(name, outline)
-    for name in sites:
-        artist.site(Page(), name=name)
+    for name, page in (sites or {}).items():
+        artist.site(page, name=name)
     for _ in range(healthy):
         artist.site(Page())
     for scenario in wanted:

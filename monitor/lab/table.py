@@ -48,12 +48,13 @@ async def measure_table(
 
     async with AsyncExitStack() as open_until:
         context = client_context(str(lab.ca_file))
-        lines = [one_line(_prober(lab, line, context, open_until), due) for line, due in by_line.items()]
+        lines = [one_line(prober_on(lab, line, context, open_until), due) for line, due in by_line.items()]
         await asyncio.gather(*lines)
     return outcomes
 
 
-def _prober(lab: Lab, line: str, context: ssl.SSLContext, open_until: AsyncExitStack) -> Prober:
+def prober_on(lab: Lab, line: str, context: ssl.SSLContext, open_until: AsyncExitStack) -> Prober:
+    """A prober on one of the lab's lines, configured as a volunteer's would be, who also knows the lab's block page."""
     config = parse(lab.probes_yaml([line]), "lab")
     prober = assemble.prober(config, config.vantages[0], context, open_until)
     prober.fingerprints = FINGERPRINTS

@@ -1,0 +1,206 @@
+"""`almenara demo`: the story of 15 January 2018, told by measurements in an internet in a box.
+
+Both ISPs open; then one site after another is blocked on each by its own technique, and the matrix shows what
+Almenara finds. Names of sites and ISPs are the real ones; addresses, delays and pages are drawn from a seed, and the
+techniques stand for those that are in use, not for who used which on that night.
+"""
+
+import asyncio
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack
+from typing import Any
+
+from msgspec import Struct
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from monitor.explain import METHOD_WORDS
+from monitor.lab.box import Lab
+from monitor.lab.draw import draw
+from monitor.lab.namespaces import LabError
+from monitor.lab.scenario import Page
+from monitor.lab.table import prober_on
+from monitor.measure import Prober
+from monitor.models import Measurement, Status, Verdict
+from monitor.show import how_sure, status_text
+from monitor.steps.tls import client_context
+
+ISPS = {"cantv": "CANTV", "movilnet": "Movilnet"}
+_PLAIN = Page(scheme="http", https_side=True)
+_LONG = Page(size=(90_000, 160_000), gzip=False)
+SITES = {
+    "www.lapatilla.com": Page(),
+    "elpitazo.net": Page(),
+    "efectococuyo.com": Page(),
+    "www.caraotadigital.net": _PLAIN,
+    "armando.info": Page(),
+    "runrun.es": _LONG,
+    "talcualdigital.com": Page(),
+    "cronica.uno": Page(),
+    "correodelcaroni.com": Page(status=503),
+    "www.noticiero.example": Page(refuses="403"),
+}
+PAUSE_S = 4.0  # between two acts
+
+
+_NOTICE = (
+    "<html><head><title>Sitio bloqueado</title></head><body><h1>Bloqueado por orden de la autoridad</h1></body></html>"
+)
+_BLOCK_PAGE = (
+    "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\n"
+    f"Content-Length: {len(_NOTICE)}\r\nConnection: close\r\n\r\n{_NOTICE}"
+)
+
+
+class Act(Struct, frozen=True, kw_only=True):
+    """What one ISP does to one site. told: how the demo tells it. parameters: of the technique, as in Policy."""
+
+    isp: str
+    technique: str
+    site: str
+    told: str
+    parameters: dict[str, Any] = {}
+
+
+ACTS = (
+    Act(isp="cantv", technique="dns-nxdomain", site="www.lapatilla.com", told="its resolvers deny the name of La Patilla"),
+    Act(isp="cantv", technique="tls-reset", site="elpitazo.net", told="the name of El Pitazo draws a reset"),
+    Act(isp="movilnet", technique="tls-silence", site="www.lapatilla.com", told="the name of La Patilla draws silence"),
+    Act(isp="movilnet", technique="dns-injection", site="elpitazo.net", told="forged answers for El Pitazo, whoever is asked",
+        parameters={"answers": ("10.10.34.34",)}),
+    Act(isp="cantv", technique="http-page", site="www.caraotadigital.net", told="a block page in place of Caraota Digital",
+        parameters={"response": _BLOCK_PAGE}),
+    Act(isp="movilnet", technique="drop", site="armando.info", told="packets to Armando.info vanish"),
+    Act(isp="movilnet", technique="tls-throttle", site="runrun.es", told="Runrun.es gets 1 KB a second",
+        parameters={"rate": 1000}),
+)  # fmt: skip
+
+
+def run(*, once: bool, seed: int | None) -> int:
+    """Show the demo; 1 where the lab cannot run here."""
+    drawn = secrets.randbelow(1_000_000) if seed is None else seed
+    console = Console(highlight=False)
+    try:
+        with ExitStack() as ends:
+            lab = ends.enter_context(Lab(draw(drawn, sites=SITES)))
+            lab.start_helper()
+            story = Story(lab, console)
+            asyncio.run(story.once() if once else story.live())
+    except LabError as exc:
+        print(f"almenara: the lab cannot run here: {exc}", file=sys.stderr)  # noqa: T201
+        return 1
+    console.print(Text(f"seed {drawn}: --seed {drawn} draws the same addresses, delays and pages again", style="dim"))
+    return 0
+
+
+class Story:
+    """The acts, the measurements, and the matrix that shows them."""
+
+    def __init__(self, lab: Lab, console: Console) -> None:
+        self._lab, self._console = lab, console
+        self._urls = {name: lab.world.sites[name].url for name in SITES}
+        self._found: dict[tuple[str, str], Verdict] = {}
+        self._told: list[str] = []
+        self._slots = asyncio.Semaphore(16)
+
+    async def once(self) -> None:
+        """The censored state, measured once."""
+        for act in ACTS:
+            self._perform(act)
+        async with AsyncExitStack() as open_until:
+            probers = self._probers(open_until)
+            await asyncio.gather(*(self._measure(*pair) for pair in self._pairs(probers)))
+        self._console.print(self._matrix())
+        self._console.print(self._summary())
+
+    async def live(self) -> None:
+        """Both ISPs open; then act after act, measured without a pause; a last look at everything; the summary."""
+        async with AsyncExitStack() as open_until:
+            probers = self._probers(open_until)
+            with Live(self._screen(), console=self._console, refresh_per_second=4, get_renderable=self._screen):
+                self._tell("15 January 2018: both ISPs are open")
+                await self._round(probers)
+                watching = asyncio.ensure_future(self._watch(probers))
+                try:
+                    for act in ACTS:
+                        await asyncio.sleep(PAUSE_S)
+                        self._perform(act)
+                finally:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+                self._tell("all is said and done: a last look")
+                await self._round(probers)
+        self._console.print(self._summary())
+
+    def _probers(self, open_until: AsyncExitStack) -> dict[str, Prober]:
+        context = client_context(str(self._lab.ca_file))
+        return {isp: prober_on(self._lab, isp, context, open_until) for isp in ISPS}
+
+    def _pairs(self, probers: dict[str, Prober]) -> Iterator[tuple[Prober, str]]:
+        return ((prober, name) for name in SITES for prober in probers.values())
+
+    async def _round(self, probers: dict[str, Prober]) -> None:
+        await asyncio.gather(*(self._measure(*pair) for pair in self._pairs(probers)))
+
+    async def _watch(self, probers: dict[str, Prober]) -> None:
+        while True:
+            await self._round(probers)
+
+    async def _measure(self, prober: Prober, name: str) -> None:
+        async with self._slots:
+            measurement = await prober.measure(self._urls[name])
+        self._note(prober.vantage.name, name, measurement)
+
+    def _note(self, isp: str, name: str, measurement: Measurement) -> None:
+        assert measurement.verdict is not None
+        before = self._found.get((isp, name))
+        self._found[isp, name] = measurement.verdict
+        if before and (before.status, before.methods) != (measurement.verdict.status, measurement.verdict.methods):
+            self._tell(
+                f"found: {name} on {ISPS[isp]} {measurement.verdict.status} {', '.join(measurement.verdict.methods)}"
+            )
+
+    def _perform(self, act: Act) -> None:
+        self._lab.censor(act.isp, act.technique, act.site, **act.parameters)
+        self._tell(f"{ISPS[act.isp]}: {act.told}")
+
+    def _tell(self, line: str) -> None:
+        self._told.append(line)
+        if not self._console.is_terminal:
+            self._console.print(line)
+
+    def _screen(self) -> Group:
+        return Group(self._matrix(), *(Text("  " + line) for line in self._told[-8:]))
+
+    def _matrix(self) -> Table:
+        table = Table("site", *(f"{label} AS{self._lab.isps[isp].asn}" for isp, label in ISPS.items()))
+        for name in SITES:
+            table.add_row(name, *(self._cell(self._found.get((isp, name))) for isp in ISPS))
+        return table
+
+    def _cell(self, verdict: Verdict | None) -> Text:
+        if verdict is None:
+            return Text("…", style="dim")
+        return Text("  ").join(
+            part
+            for part in (status_text(verdict), Text(", ".join(verdict.methods)), Text(how_sure(verdict), style="dim"))
+            if part
+        )
+
+    def _summary(self) -> Text:
+        lines = []
+        for isp, label in ISPS.items():
+            here = {name: verdict for (on, name), verdict in self._found.items() if on == isp}
+            count = Counter(verdict.status for verdict in here.values())
+            lines.append(
+                f"{label}: " + ", ".join(f"{count[status]} {status.value}" for status in Status if count[status])
+            )
+            for name, verdict in here.items():
+                if verdict.status is Status.BLOCKED:
+                    lines += [f"  {name}: {METHOD_WORDS[method]}" for method in verdict.methods]
+        return Text("\n".join(lines))
