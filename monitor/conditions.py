@@ -60,7 +60,6 @@ class ConditionsChecker:
         neutral = tuple(check for both in checks for check in both)
         flat = [by[family] for family in (4, 6) for by in trails]
         pages = [page for trail in flat for page, _ in trail.pages]
-        self.addresses = {}
         self._remember(flat)
         return Conditions(
             checked=started,
@@ -75,11 +74,13 @@ class ConditionsChecker:
         )
 
     def _remember(self, trails: Iterable[Trail]) -> None:
+        """Where neutral sites were reached, at this check or before: who uses them asks again whether they answer."""
         for trail in trails:
             for connected in trail.tcp:
                 if connected.failure is None and connected.port == 443:
                     host = trail.hops[0].host
-                    self.addresses[host] = tuple(dict.fromkeys((*self.addresses.get(host, ()), connected.address)))
+                    known = {*self.addresses.get(host, ()), connected.address}
+                    self.addresses[host] = tuple(sorted(known, key=lambda address: (":" in address, address)))
 
     async def _resolvers(self) -> tuple[ResolverCheck, ...]:
         names = [here.host for here in self._targets][:CONTROL_NAMES]

@@ -56,18 +56,17 @@ class Prober:
         """Everything about one site, judged. Never raises for what a peer does."""
         here, started = target(url), datetime.now(UTC)
         before = await self.conditions.recent()
-        work = _Work(prober=self, here=here, conditions=before, trail=self._trail(before))
+        work = _Work(prober=self, here=here, started=started, conditions=before, trail=self._trail(before))
         try:
             async with asyncio.timeout(self.tools.settings.budget_s):
                 await work.run()
         except TimeoutError:
             pass  # what was seen until then is judged
         await work.trail.settle()
-        measurement = work.measurement(started)
-        verdict = judge(measurement, self.fingerprints)
-        if _beyond_dns(verdict):
+        measurement = work.done or work.judged()
+        if measurement.verdict and _beyond_dns(measurement.verdict):
             self.neighbours.triggered(measurement.site, _addresses(measurement))
-        return msgspec.structs.replace(measurement, verdict=verdict)
+        return measurement
 
     def own_addresses(self) -> set[str]:
         """The vantage's own addresses, to be scrubbed."""
@@ -81,19 +80,24 @@ class Prober:
 
 @dataclass(kw_only=True)
 class _Work:
-    """One measurement under way."""
+    """One measurement under way. done: it needed no second look."""
 
     prober: Prober
     here: Target
+    started: datetime
     conditions: Conditions
     trail: Trail
     controls: list[Control] = field(default_factory=list)
+    done: Measurement | None = None
 
     async def run(self) -> None:
         await self.trail.follow(self.here.url, further=self._further)
         await self.trail.settle()
-        first = judge(self.measurement(datetime.now(UTC)), self.prober.fingerprints)
+        measurement = self.judged()
+        first = measurement.verdict
+        assert first is not None
         if first.status is Status.OK and not first.methods and not counterfactuals.cut_at_times(self.trail):
+            self.done = measurement
             return
         if counterfactuals.cut_at_times(self.trail) or _beyond_dns(first):
             self.prober.neighbours.triggered(self.here.site, _addresses(self.trail.observations()))
@@ -139,7 +143,12 @@ class _Work:
     async def _conditions_now(self) -> None:
         self.conditions = await self.prober.conditions.now()
 
-    def measurement(self, started: datetime) -> Measurement:
+    def judged(self) -> Measurement:
+        """What was seen so far, with its verdict."""
+        measurement = self._measurement()
+        return msgspec.structs.replace(measurement, verdict=judge(measurement, self.prober.fingerprints))
+
+    def _measurement(self) -> Measurement:
         loop = asyncio.get_running_loop()
         scrubber = _scrubber(frozenset(self.prober.own_addresses()))
         seen = scrubber.observations(self.trail.observations(scrubber.body))
@@ -153,7 +162,7 @@ class _Work:
             vantage=vantage.name,
             probe=self.prober.probe,
             network=network,
-            started=started.replace(microsecond=started.microsecond // 1000 * 1000),
+            started=self.started.replace(microsecond=self.started.microsecond // 1000 * 1000),
             runtime=round(loop.time() - self.trail.since, 3),
             verdict=None,
             conditions=msgspec.structs.replace(self.conditions, neighbours=neighbours),

@@ -38,13 +38,19 @@ class Scrubber:
         self._packed = [address.packed for address in addresses]
         self._networks = [ipaddress.ip_network((a, PREFIX_V6), strict=False) for a in addresses if a.version == 6]
         forms = sorted({form for address in addresses for form in _writings(address)}, key=len, reverse=True)
+        self._hints = tuple(form.lower() for form in forms)
+        self._prefixes = tuple(
+            f"{network.network_address.exploded[:4].lstrip('0')}:".encode() for network in self._networks
+        )
         self._forms = re.compile(b"|".join(map(re.escape, forms)), re.IGNORECASE) if forms else None
 
     def page(self, body: bytes) -> bytes:
         """The page without this vantage's addresses."""
-        if self._forms:
+        # Plain searches first: they take a hundredth of the time of the expressions, and nearly no page has a hit.
+        lowered = body.lower()
+        if self._forms and any(hint in lowered for hint in self._hints):
             body = self._forms.sub(GONE, body)
-        if self._networks and b":" in body:
+        if any(prefix in lowered for prefix in self._prefixes):
             body = _V6_LITERAL.sub(self._without_prefix, body)
         return body
 

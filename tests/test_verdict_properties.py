@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from verdict_cases import HTTP, HTTPS, NEUTRAL, RESOLVERS, SITE, SITE6, TWIN
 
@@ -28,7 +28,6 @@ from monitor.models import (
     Neighbour,
     Network,
     NeutralCheck,
-    Observations,
     Purpose,
     ResolverCheck,
     Role,
@@ -39,8 +38,9 @@ from monitor.models import (
 )
 from monitor.verdict import RULES, judge
 
-settings.register_profile("verdicts", deadline=None, max_examples=400)
-settings.load_profile("verdicts")
+any_measurement = settings(
+    deadline=None, max_examples=150, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
+)
 
 BY_ID = {rule.id: rule for rule in RULES}
 HOSTS = ("elpitazo.example", "www.elpitazo.example", SITE)
@@ -133,7 +133,9 @@ seen: dict[str, Any] = {
     "http": several(http),
 }
 controls = several(
-    st.builds(Control, **seen, kind=st.just("helper"), id=st.sampled_from("ab"), failure=st.sampled_from([None, None, f.TIMEOUT])), 2
+    st.builds(
+        Control, **seen, kind=st.just("helper"), id=st.sampled_from("ab"), failure=st.sampled_from([None, None, f.TIMEOUT])
+    ), 2,
 )  # fmt: skip
 maybe = st.sampled_from([None, True, False])
 conditions = st.builds(
@@ -158,6 +160,7 @@ measurements = st.builds(
 change = msgspec.structs.replace
 
 
+@any_measurement
 @given(measurements)
 def test_any_measurement_gets_one_well_formed_verdict(measurement: Measurement) -> None:
     verdict = judge(measurement)
@@ -168,6 +171,7 @@ def test_any_measurement_gets_one_well_formed_verdict(measurement: Measurement) 
     assert all(explain.explain(reason) != explain.UNKNOWN_REASON for reason in verdict.reasons)
 
 
+@any_measurement
 @given(measurements)
 def test_only_who_knows_nothing_has_no_confidence(measurement: Measurement) -> None:
     verdict = judge(measurement)
@@ -179,6 +183,7 @@ def test_only_who_knows_nothing_has_no_confidence(measurement: Measurement) -> N
         assert 0 < verdict.confidence < 1
 
 
+@any_measurement
 @given(measurements)
 def test_blocked_names_first_what_decided(measurement: Measurement) -> None:
     verdict = judge(measurement)
@@ -187,6 +192,7 @@ def test_blocked_names_first_what_decided(measurement: Measurement) -> None:
     assert verdict.status is Status.BLOCKED or not verdict.confirmed
 
 
+@any_measurement
 @given(measurements)
 def test_without_a_control_nobody_is_accused(measurement: Measurement) -> None:
     alone = change(
@@ -198,6 +204,7 @@ def test_without_a_control_nobody_is_accused(measurement: Measurement) -> None:
     assert judge(alone, fingerprints=()).status in (Status.OK, Status.INCONCLUSIVE)
 
 
+@any_measurement
 @given(measurements, st.sampled_from([f.TIMEOUT, "service_unavailable", "unknown_failure: x"]))
 def test_a_control_that_failed_is_no_control(measurement: Measurement, failure: str) -> None:
     failed = change(measurement, controls=tuple(change(c, failure=failure) for c in measurement.controls))
@@ -208,6 +215,7 @@ def only_site(observed: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(o for o in observed if o.purpose is Purpose.SITE)
 
 
+@any_measurement
 @given(measurements)
 def test_a_page_over_a_valid_certificate_on_the_own_path_is_neither_blocked_nor_down(measurement: Measurement) -> None:
     told = answer("200.44.32.12", Role.ISP, SITE)
@@ -216,6 +224,7 @@ def test_a_page_over_a_valid_certificate_on_the_own_path_is_neither_blocked_nor_
     assert judge(opened).status is Status.OK
 
 
+@any_measurement
 @given(measurements)
 def test_judging_is_repeatable_and_survives_storing(measurement: Measurement) -> None:
     verdict = judge(measurement)
@@ -223,6 +232,7 @@ def test_judging_is_repeatable_and_survives_storing(measurement: Measurement) ->
     assert judge(msgspec.json.decode(to_json(measurement), type=Measurement)) == verdict
 
 
+@any_measurement
 @given(measurements, st.data())
 def test_the_order_of_observations_does_not_matter(measurement: Measurement, data: st.DataObject) -> None:
     """Beyond the order of the resolvers, which is the order the system would ask them in."""
@@ -249,12 +259,14 @@ UNFIT = [
 
 
 @pytest.mark.parametrize("state", UNFIT, ids=lambda state: " ".join(state))
+@any_measurement
 @given(measurement=measurements)
 def test_an_unfit_vantage_accuses_nobody(state: dict[str, Any], measurement: Measurement) -> None:
     unfit = change(measurement, conditions=change(measurement.conditions, **state))
     assert judge(unfit).status in (Status.OK, Status.INCONCLUSIVE)
 
 
+@any_measurement
 @given(measurements)
 def test_the_homes_own_resolver_incriminates_nobody(measurement: Measurement) -> None:
     """Where no public resolver is asked beside it, and nothing forged is seen on the path."""
@@ -266,6 +278,7 @@ def test_the_homes_own_resolver_incriminates_nobody(measurement: Measurement) ->
     assert not [m for m in judge(change(measurement, dns=home)).methods if m.startswith("dns.")]
 
 
+@any_measurement
 @given(measurements)
 def test_a_public_resolver_of_the_machine_incriminates_nobody(measurement: Measurement) -> None:
     chosen = tuple(

@@ -100,11 +100,10 @@ class Wire:
             self._carry(raw, port, now)
 
     def _carry(self, raw: bytes, port: Port, now: float) -> None:
-        route = self._routes.get(_destination(raw))
-        if route is None:
-            return
         self.carried += 1
-        goal = route[0]
+        route = self._routes.get(_destination(raw))
+        # Censors see what goes nowhere, too: an answer from where no resolver is gives them away.
+        goal = route[0] if route else self._ports[SERVERS]
         client, up = (port, True) if port.rank > goal.rank else (goal, False)
         held = 0.0
         if client.border:
@@ -115,8 +114,8 @@ class Wire:
             if seen is not raw:
                 raw = seen
                 route = self._routes.get(_destination(raw))
-                if route is None:
-                    return
+        if route is None:
+            return
         link = port.up or self._link_of(raw)
         at = link.carry(len(raw), now) if link else now
         if at is not None:

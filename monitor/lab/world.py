@@ -30,9 +30,10 @@ class Line(Host, kw_only=True):
 class Place(Struct, kw_only=True):
     """One server address. delay_s: one way; rate: bytes per second.
 
-    kind: "sites" (those that have this address), "relay" (any site), "notice" (`page` over http, a self-signed certificate over https), "interceptor"
-    (any site, with another authority's certificate), "portal" (sends everybody to `page`), "injector" (any site over
-    http, with an advertisement in it), "overloaded" (503, with a good certificate for whatever name).
+    kind: "sites" (those that have this address), "relay" (any site), "notice" (`page` over http, a self-signed
+    certificate over https), "interceptor" (any site, with another authority's certificate), "portal" (sends everybody to
+    `page`), "injector" (any site over http, with an advertisement in it), "overloaded" (503, with a good certificate for
+    whatever name).
     """
 
     kind: str

@@ -32,7 +32,7 @@ async def converse(stream: Stream, request: Request, response: Response) -> None
     while not reader.done:
         data = await _receive(stream, patient=not reader.lenient)
         if data:
-            response.arrived()
+            response.arrived(stream.received_at)
             reader.take(data)
         elif response.first_at is None:
             raise unsent or EOFError

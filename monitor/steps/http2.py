@@ -142,7 +142,7 @@ async def converse(stream: Stream, request: Request, response: Response) -> None
         data = await stream.receive()
         if not data:
             raise EOFError
-        done = _take(client.receive(data), response)
+        done = _take(client.receive(data), response, stream.received_at)
         if body and not done:
             body = client.push(stream_id, body)
         pending = client.pending()
@@ -150,14 +150,14 @@ async def converse(stream: Stream, request: Request, response: Response) -> None
             await stream.send(pending)
 
 
-def _take(events: Iterable[h2.events.Event], response: Response) -> bool:
+def _take(events: Iterable[h2.events.Event], response: Response, moment: float | None) -> bool:
     """Adds what came; True when that was all."""
     for event in events:
         if isinstance(event, h2.events.ResponseReceived):
-            response.arrived()
+            response.arrived(moment)
             response.begin(status_of(event.headers or ()), event.headers or ())
         elif isinstance(event, h2.events.DataReceived):
-            response.arrived()
+            response.arrived(moment)
             feed(response, event.data or b"")
         elif isinstance(event, h2.events.StreamEnded):
             response.complete = not response.failure and not response.body.truncated

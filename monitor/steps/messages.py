@@ -15,6 +15,8 @@ MAX_LOCATION_CHARACTERS = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _ZLIB_OR_GZIP = zlib.MAX_WBITS | 32
 _RAW_DEFLATE = -zlib.MAX_WBITS
+# Of latin-1: C0, DEL and C1.
+_CONTROLS = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)))
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -132,10 +134,10 @@ class Response:
         """The request is on its way."""
         self.sent_at = asyncio.get_running_loop().time()
 
-    def arrived(self) -> None:
-        """Bytes of it came in just now."""
+    def arrived(self, moment: float | None) -> None:
+        """Bytes of it came in at that moment."""
         if self.first_at is None:
-            self.first_at = asyncio.get_running_loop().time()
+            self.first_at = moment
 
 
 def _header(name: bytes, value: bytes) -> tuple[str, str]:
@@ -144,6 +146,4 @@ def _header(name: bytes, value: bytes) -> tuple[str, str]:
 
 def _plain(text: bytes) -> str:
     """As text, without control characters."""
-    return "".join(
-        character for character in text.decode("latin-1") if character >= "\xa0" or " " <= character < "\x7f"
-    )
+    return text.decode("latin-1").translate(_CONTROLS)

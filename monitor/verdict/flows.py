@@ -24,8 +24,8 @@ _TLS = {
 
 # Throttling is slower by ten times and more than what else the line carries at the moment (facts.md).
 SLOWER = 10.0
-# A page needs so many bytes a second to arrive within ten seconds; a line below it proves nothing about a site.
 STALLED_SHARE = 0.5  # of the time nothing came any more
+RESPONSE_BYTES = 2048  # on the wire: more than session tickets, so a response had begun, even if in no whole record
 # When a control also fails, the two must differ by more than chance allows.
 CHANCE = 0.02
 # A share of attempts that fail, the others passing: named only if nobody else fails, and chance is unlikely.
@@ -118,7 +118,7 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
     failure = _usual(cut)
     if failure != f.TIMEOUT:
         return f"http.{_TLS[failure or '']}" if failure in (f.RESET, f.EOF, "connection_aborted") else None
-    trickled = [s for s in cut if s.status is not None]
+    trickled = [s for s in cut if s.status is not None or s.bytes_received >= RESPONSE_BYTES]
     if len(trickled) * 2 <= len(cut):
         return "http.timeout"
     if line_is_slow(facts, trickled):
@@ -155,7 +155,9 @@ def _cut(
         others = Count(control.passed + innocent_passed, control.failed + innocent_cut)
         if others.failed or same_rate(len(cut), passed, 0, others.passed) > PARTIAL_CHANCE or len(cut) < 2:
             return None
-    elif not _differs(len(cut), 0, control, arrives) and not (facts.usable and named and innocent_passed >= 2 and not innocent_cut):
+    elif not _differs(len(cut), 0, control, arrives) and not (
+        facts.usable and named and innocent_passed >= 2 and not innocent_cut
+    ):
         return None
     evidence = [method, *_support(cut, control)]
     if innocent_passed >= 2 and not innocent_cut:

@@ -62,12 +62,16 @@ def view(facts: Facts, place: Place) -> NameView:
 
 
 def truth(facts: Facts, place: Place) -> Truth:
-    """What DoH and the controls agree on; an address from any of them outweighs every denial."""
+    """What DoH and the controls agree on. Where as many deny the name as resolve it, nobody knows: one may be lying."""
     outcomes = [outcome(answers) for answers in facts.trusted(place)]
     addresses = frozenset(a for found, _ in outcomes for a in found)
     public = frozenset(a for a in addresses if not bogon(a))
+    resolving = sum(1 for found, _ in outcomes if found)
+    denying = sum(1 for _, failure in outcomes if failure in (f.NXDOMAIN, f.NO_ANSWER))
+    if public and resolving > denying:
+        return Truth(state="resolves", addresses=public, sources=resolving)
     if public:
-        return Truth(state="resolves", addresses=public, sources=sum(1 for found, _ in outcomes if found))
+        return Truth(state="unknown", addresses=public)
     if addresses:
         return Truth(state="bogon", addresses=addresses, sources=len(outcomes))
     denials = [failure for _, failure in outcomes]

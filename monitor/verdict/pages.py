@@ -22,6 +22,7 @@ _COMMON_HEADERS = frozenset(
         "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
     }
 )  # fmt: skip
+_SIMHASH = re.compile(r"[0-9a-f]{1,16}")
 _WORD = re.compile(rf"\w{{{TITLE_WORD},}}")
 _CHALLENGE = re.compile(
     r"just a moment|attention required|captcha|access denied|are you (a )?(human|robot)|verifica(ndo|r) que|checking your browser"
@@ -43,6 +44,8 @@ def similar(a: Http, b: Http) -> bool:
     """By their fingerprints alone, whatever their lengths."""
     if not (a.simhash and b.simhash and a.body_length and b.body_length):
         return False
+    if not (_SIMHASH.fullmatch(a.simhash) and _SIMHASH.fullmatch(b.simhash)):
+        return False  # from a file that somebody else wrote
     return (int(a.simhash, 16) ^ int(b.simhash, 16)).bit_count() <= SIMILAR_BITS
 
 

@@ -1,0 +1,71 @@
+"""The table of scenarios, measured in the lab with seeds drawn at random: what the censor does -> the verdict that is due.
+
+ALMENARA_SEEDS: how many seeds (5), or the seeds themselves ("17,99"), to see a failure again.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import pytest
+
+from monitor.lab.box import Lab
+from monitor.lab.draw import draw
+from monitor.lab.namespaces import LabError, prepare
+from monitor.lab.scenarios import SCENARIOS
+from monitor.lab.table import Outcome, line_of, measure_table
+from monitor.models import Status
+
+pytestmark = [pytest.mark.lab, pytest.mark.slow]
+
+# As many tables at a time as two cores measure without colouring each other's figures.
+AT_ONCE = 3
+
+
+def seeds() -> list[int]:
+    """Drawn anew each time, so that nothing can be tuned to them."""
+    chosen = os.environ.get("ALMENARA_SEEDS", "5")
+    if "," in chosen:
+        return [int(seed) for seed in chosen.split(",") if seed]
+    return [secrets.randbelow(1_000_000) for _ in range(int(chosen))]
+
+
+def measure(seed: int) -> list[Outcome]:
+    """The whole table, with one seed."""
+    with Lab(draw(seed, SCENARIOS)) as lab:
+        lab.start_helper()
+        return asyncio.run(measure_table(lab, told=lambda outcome: None))
+
+
+@pytest.fixture(scope="module")
+def tables() -> Iterator[dict[int, list[Outcome]]]:
+    try:
+        prepare()
+    except LabError as exc:
+        pytest.skip(f"the lab cannot run here: {exc}")
+    chosen = seeds()
+    with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
+        yield dict(zip(chosen, pool.map(measure, chosen), strict=True))
+
+
+def test_every_scenario_gets_the_verdict_that_is_due(tables):
+    wrong = []
+    for seed, outcomes in tables.items():
+        print(f"\nseed {seed}")
+        for outcome in sorted(outcomes, key=lambda outcome: outcome.scenario.name):
+            print(line_of(outcome))
+            if outcome.faults:
+                wrong.append(f"seed {seed}: {line_of(outcome)}")
+        assert len(outcomes) == len(SCENARIOS)
+    assert not wrong, "\n".join(wrong)
+
+
+def test_nobody_is_accused_falsely_and_no_block_is_missed(tables):
+    outcomes = [outcome for table in tables.values() for outcome in table]
+    accused = [o for o in outcomes if o.measurement.verdict.status is Status.BLOCKED]
+    assert not [line_of(o) for o in accused if Status.BLOCKED not in o.scenario.statuses]
+    due = [o for o in outcomes if o.scenario.statuses == {Status.BLOCKED}]
+    assert not [line_of(o) for o in due if o.measurement.verdict.status is not Status.BLOCKED]
