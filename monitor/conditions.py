@@ -8,8 +8,11 @@ import asyncio
 import secrets
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+
+import msgspec
 
 from monitor.failures import CERTIFICATE_FAILURES, NXDOMAIN
 from monitor.models import Conditions, Dns, Http, NeutralCheck, Purpose, ResolverCheck
@@ -20,21 +23,46 @@ from monitor.urls import Target, target
 from monitor.vantage import Resolver, Vantage
 
 FRESH_S = 60.0  # a check is used for the measurements that start within so many seconds
+SILENT_S = 60.0  # how long a neutral site that did not answer is not asked for a counterfactual
 SPEED_BODY = 8_192  # bytes; a shorter page says nothing about speed
 CONTROL_NAMES = 3  # asked of each resolver
 ATTEMPTS = 2
+
+
+class Neutrals:
+    """Where neutral https sites are reached: host -> addresses, IPv4 first; and which do not answer just now."""
+
+    def __init__(self) -> None:
+        self._addresses: dict[str, tuple[str, ...]] = {}
+        self._silent: dict[str, float] = {}
+
+    def reached(self, host: str, address: str) -> None:
+        """The host answered there."""
+        known = {*self._addresses.get(host, ()), address}
+        self._addresses[host] = tuple(sorted(known, key=lambda one: (":" in one, one)))
+
+    def silent(self, host: str) -> None:
+        """The host did not answer: it is left alone for a while."""
+        self._silent[host] = asyncio.get_running_loop().time()
+
+    def answering(self) -> dict[str, str]:
+        """Host -> one address, of those that were reached and not silent lately."""
+        since = asyncio.get_running_loop().time() - SILENT_S
+        return {host: found[0] for host, found in self._addresses.items() if self._silent.get(host, since) <= since}
 
 
 class ConditionsChecker:
     """Checks a vantage when its last check is too old; concurrent callers share one check."""
 
     def __init__(self, vantage: Vantage, tools: Tools, neutral: Sequence[str]) -> None:
-        self._vantage, self._tools = vantage, tools
+        # A neutral site answers sooner than that, or this line cannot be judged on.
+        settings = msgspec.structs.replace(tools.settings, timeout_s=tools.settings.timeout_s / 2)
+        self._vantage, self._tools = vantage, replace(tools, settings=settings)
         self._targets = tuple(target(url) for url in neutral)
         self._last: Conditions | None = None
         self._begun = -FRESH_S
         self._lock = asyncio.Lock()
-        self.addresses: dict[str, tuple[str, ...]] = {}  # neutral https host -> where it was reached, IPv4 first
+        self.neutrals = Neutrals()
 
     async def recent(self) -> Conditions:
         """A check not older than FRESH_S."""
@@ -78,9 +106,7 @@ class ConditionsChecker:
         for trail in trails:
             for connected in trail.tcp:
                 if connected.failure is None and connected.port == 443:
-                    host = trail.hops[0].host
-                    known = {*self.addresses.get(host, ()), connected.address}
-                    self.addresses[host] = tuple(sorted(known, key=lambda address: (":" in address, address)))
+                    self.neutrals.reached(trail.hops[0].host, connected.address)
 
     async def _resolvers(self) -> tuple[ResolverCheck, ...]:
         names = [here.host for here in self._targets][:CONTROL_NAMES]
@@ -104,7 +130,7 @@ class ConditionsChecker:
         since = asyncio.get_running_loop().time()
         for attempt in range(1, ATTEMPTS + 1):
             occasion = Occasion(since=since, attempt=attempt, purpose=Purpose.NEUTRAL)
-            timeout_s = self._tools.settings.timeout_s / 2
+            timeout_s = self._tools.settings.timeout_s
             asked = await dns.ask(self._vantage, resolver, name, "A", occasion=occasion, timeout_s=timeout_s)
             if asked.dns.failure in (None, NXDOMAIN):
                 break

@@ -6,10 +6,10 @@ triggers, since some censors keep cutting the pair of hosts for a minute or more
 """
 
 import asyncio
-from collections.abc import Mapping
 
 import msgspec
 
+from monitor.conditions import Neutrals
 from monitor.failures import CERTIFICATE_FAILURES, EOF, FAILED_HANDSHAKE, RESET, SERVFAIL
 from monitor.models import Dns, Http, Purpose, Role, Tls
 from monitor.steps import dns
@@ -26,19 +26,16 @@ COUNTERFACTUAL = ("counterfactual",)
 NO_RESOLVER_TIMEOUT_S = 2.0
 
 
-async def check(trail: Trail, neutral: Mapping[str, tuple[str, ...]]) -> None:
-    """Make the counterfactuals that this trail's failures call for.
-
-    neutral: https hosts nobody blocks -> their addresses, by the last check of conditions.
-    """
+async def check(trail: Trail, neutrals: Neutrals) -> None:
+    """Make the counterfactuals that this trail's failures call for."""
     jobs = []
     for hop, here in enumerate(trail.hops):
         if _passes_on(trail, hop):
             continue
-        jobs += [_twice(trail, hop, here, a, neutral) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
+        jobs += [_twice(trail, hop, here, a, neutrals) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
         jobs += [_again(trail, hop, here, a) for a in _unconnected(trail, hop)[:MAX_ADDRESSES]]
         jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
-        jobs.append(_no_resolver(trail, hop, here, neutral))
+        jobs.append(_no_resolver(trail, hop, here, neutrals))
         if here.scheme == "http":
             jobs.append(_https_side(trail, hop, here))
     async with trail.hold({seen.address for seen in trail.tcp}):
@@ -88,32 +85,37 @@ def _unconnected(trail: Trail, hop: int) -> list[str]:
     return [address for address in failed if address not in working]
 
 
-async def _twice(trail: Trail, hop: int, here: Target, address: str, neutral: Mapping[str, tuple[str, ...]]) -> None:
+async def _twice(trail: Trail, hop: int, here: Target, address: str, neutrals: Neutrals) -> None:
     """An innocent name at the address, then the site's name there and at a neutral site's address; twice."""
-    if not neutral:
+    innocent = next(iter(neutrals.answering()), None)
+    if innocent is None:
         return
-    first, innocent = trail.tools.settings.attempts, next(iter(neutral))
+    first = trail.tools.settings.attempts
     mixed = any(seen.failure is None for seen in _seen(trail, hop, address)) and cut_at_times(trail)
     sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
     for n in range(1, (ROUNDS_MIXED if mixed else ROUNDS) + 1):
         await trail.chain(_occasion(trail, hop, n, Purpose.INNOCENT_NAME), here, address, COUNTERFACTUAL, name=innocent)
         await asyncio.gather(
             trail.chain(_occasion(trail, hop, first + n, Purpose.SITE), here, address, sources),
-            _elsewhere(trail, hop, here, n, neutral),
+            _elsewhere(trail, hop, here, n, neutrals),
         )
 
 
-async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutral: Mapping[str, tuple[str, ...]]) -> None:
+async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutrals: Neutrals) -> None:
     """The site's name at an address that has nothing to do with it, if that address answers for itself just before.
 
     Another neutral site each time, the last first: some censors keep cutting the pair of hosts for a minute, and that
     must look neither like a second cut of this name nor like an outage.
     """
-    hosts = list(neutral)
-    host = hosts[-n % len(hosts)]
+    known = list(neutrals.answering().items())
+    if not known:
+        return
+    host, address = known[-n % len(known)]
     itself = msgspec.structs.replace(here, url=f"{here.scheme}://{host}/", host=host)
-    if await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, neutral[host][0], COUNTERFACTUAL):
-        await trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, neutral[host][0], COUNTERFACTUAL)
+    if await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL):
+        await trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, address, COUNTERFACTUAL)
+    else:
+        neutrals.silent(host)
 
 
 async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:
@@ -143,11 +145,12 @@ async def _checking_disabled(trail: Trail, hop: int, here: Target) -> None:
             trail.keep(await _ask(trail, resolver, here.host, occasion, checking_disabled=True))
 
 
-async def _no_resolver(trail: Trail, hop: int, here: Target, neutral: Mapping[str, tuple[str, ...]]) -> None:
+async def _no_resolver(trail: Trail, hop: int, here: Target, neutrals: Neutrals) -> None:
     """A question sent to a host that is no resolver must get no answer: one that comes was forged on the path."""
-    if not neutral or not trail.tools.public or _reached(trail, hop):
+    address = next(iter(neutrals.answering().values()), None)
+    if address is None or not trail.tools.public or _reached(trail, hop):
         return
-    resolver = Resolver(address=next(iter(neutral.values()))[0], port=53, role=Role.PUBLIC)
+    resolver = Resolver(address=address, port=53, role=Role.PUBLIC)
     for n in range(1, ROUNDS + 1):
         trail.keep(await _ask(trail, resolver, here.host, _occasion(trail, hop, n, Purpose.NAME_ELSEWHERE)))
 

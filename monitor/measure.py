@@ -102,7 +102,7 @@ class _Work:
         if counterfactuals.cut_at_times(self.trail) or _beyond_dns(first):
             self.prober.neighbours.triggered(self.here.site, _addresses(self.trail.observations()))
         await asyncio.gather(
-            counterfactuals.check(self.trail, self.prober.conditions.addresses),
+            counterfactuals.check(self.trail, self.prober.conditions.neutrals),
             self._control_again(),
             self._conditions_now(),
         )

@@ -7,7 +7,7 @@ import struct
 import dns.message
 import dns.rcode
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.lab import packets, triggers
@@ -21,7 +21,7 @@ CLIENT6, SERVER6 = b"\x2a\x02" + b"\x01" * 14, b"\x2a\x03" + b"\x02" * 14
 
 def client_hello(name: str) -> bytes:
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    handshake = ssl.create_default_context().wrap_bio(incoming, outgoing, server_hostname=name)
+    handshake = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).wrap_bio(incoming, outgoing, server_hostname=name)
     with pytest.raises(ssl.SSLWantReadError):
         handshake.do_handshake()
     return outgoing.read()
@@ -44,6 +44,9 @@ def checksum_holds(raw: bytes) -> bool:
     return total == 0xFFFF
 
 
+HELLO = client_hello("www.example.org")
+
+
 class Sent:
     """A border and what its censors sent."""
 
@@ -55,6 +58,7 @@ class Sent:
             self.border.put(number, policy)
 
 
+@settings(deadline=None)
 @given(payload=st.binary(max_size=1500), port=st.integers(1, 65535), seq=st.integers(0, 2**32 - 1))
 def test_a_packet_made_is_read_back(payload: bytes, port: int, seq: int) -> None:
     for src, dst in ((CLIENT, SERVER), (CLIENT6, SERVER6)):
@@ -70,6 +74,7 @@ def test_a_packet_made_is_read_back(payload: bytes, port: int, seq: int) -> None
         assert checksum_holds(moved)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_on_the_wire_raise(raw: bytes) -> None:
     sent = Sent(
@@ -80,10 +85,10 @@ def test_no_bytes_on_the_wire_raise(raw: bytes) -> None:
         sent.border.see(head + raw, True, 0.0)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_no_bytes_in_a_stream_raise(stream: bytes) -> None:
-    hello = client_hello("www.example.org")
-    for reader, start in ((triggers.server_name, hello[:80]), (triggers.host, b"GET / HTTP/1.1\r\nHo")):
+    for reader, start in ((triggers.server_name, HELLO[:80]), (triggers.host, b"GET / HTTP/1.1\r\nHo")):
         for bytes_seen in (stream, start + stream):
             try:
                 name = reader(bytes_seen)
@@ -157,7 +162,9 @@ def test_a_censor_that_is_lifted_lets_go_of_its_connections() -> None:
 def test_what_waits_in_a_slow_place_is_not_counted_twice() -> None:
     sent = Sent(Policy(technique="http-throttle", names=("www.example.org",), rate=1000))
     sent.border.see(packets.tcp(CLIENT, SERVER, 5000, 80, 99, 0, SYN), True, 0.0)
-    request = packets.tcp(CLIENT, SERVER, 5000, 80, 100, 1, PSH | ACK, b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n")
+    request = packets.tcp(
+        CLIENT, SERVER, 5000, 80, 100, 1, PSH | ACK, b"GET / HTTP/1.1\r\nHost: www.example.org\r\n\r\n"
+    )
     assert sent.border.see(request, True, 0.0)[0] == 0.0
     data = packets.tcp(SERVER, CLIENT, 80, 5000, 1, 140, PSH | ACK, random.Random(1).randbytes(960))
     assert sent.border.see(data, False, 0.0)[0] == pytest.approx(1.0)

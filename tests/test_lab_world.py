@@ -28,7 +28,11 @@ def world() -> World:
 
 def test_a_seed_draws_one_world_and_another_seed_another(world: World) -> None:
     assert msgspec.json.encode(draw(SEED, SCENARIOS)) == msgspec.json.encode(world)
-    assert not set(draw(SEED + 1, SCENARIOS).sites) & set(world.sites) - {"dns.quad9.net", "cloudflare-dns.com", "dns.google"}
+    assert not set(draw(SEED + 1, SCENARIOS).sites) & set(world.sites) - {
+        "dns.quad9.net",
+        "cloudflare-dns.com",
+        "dns.google",
+    }
 
 
 def test_a_world_survives_the_way_to_its_processes(world: World) -> None:
@@ -102,7 +106,9 @@ def test_faults_are_told(status: str, methods: tuple[str, ...], expected: list[s
         methods=frozenset({"dns.hijack"}),
         may=frozenset({"http.blockpage"}),
     )
-    verdict = Verdict(status=Status(status), methods=methods, confidence=None, confirmed=False, rule="", rules_version=1)
+    verdict = Verdict(
+        status=Status(status), methods=methods, confidence=None, confirmed=False, rule="", rules_version=1
+    )
     assert faults(scenario, verdict) == expected
 
 
