@@ -12,9 +12,9 @@ from typing import Any
 from monitor.addresses import is_public
 from monitor.conditions import ConditionsChecker
 from monitor.config import Config, ConfigError, VantageConfig
-from monitor.control.client import Asker, ControlClient, Controls, VantageControl
+from monitor.control.client import ControlClient, Controls, VantageControl
 from monitor.identity import probe_id
-from monitor.measure import Prober
+from monitor.measure import Asker, Prober
 from monitor.models import Dns, Network
 from monitor.steps import dns
 from monitor.steps.doh import DohClient
@@ -93,7 +93,7 @@ def vantage(named: VantageConfig) -> Vantage:
             source=str(via.source) if via and via.source else None,
         )
     except OSError as exc:
-        raise ConfigError("probes.yaml", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
+        raise ConfigError("configuration", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
 
 
 def _resolvers(named: VantageConfig) -> tuple[Resolver, ...]:

@@ -115,15 +115,13 @@ def helper(
         from monitor.config import Config
 
         config = _given(config_file) or Config()
-        try:
-            from monitor.control import helper as work
+        from monitor.control import helper as work
 
+        try:
             limits = work.Limits(
                 ports=work.Limits().ports | set(ports), max_concurrency=max_concurrency, per_minute=rate_limit
             )
             work.run(config, listen, limits=limits, certificate=tls_certificate, key=tls_key, proxies=proxies)
-        except ImportError as exc:  # the packages of the extra "helper" are not installed
-            raise click.ClickException(str(exc)) from None
         except OSError as exc:
             raise click.ClickException(f"cannot serve on {listen}: {(exc.strerror or str(exc)).lower()}") from None
     return 0

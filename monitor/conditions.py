@@ -30,14 +30,17 @@ ATTEMPTS = 2
 
 
 class Neutrals:
-    """Where neutral https sites are reached: host -> addresses, IPv4 first; and which do not answer just now."""
+    """Where neutral sites are reached: host -> addresses, IPv4 first; and which do not answer just now."""
 
     def __init__(self) -> None:
         self._addresses: dict[str, tuple[str, ...]] = {}
         self._silent: dict[str, float] = {}
+        self._secure: set[str] = set()
 
-    def reached(self, host: str, address: str) -> None:
-        """The host answered there."""
+    def reached(self, host: str, address: str, scheme: str) -> None:
+        """The host answered there, by https or by http alone."""
+        if scheme == "https":
+            self._secure.add(host)
         known = {*self._addresses.get(host, ()), address}
         self._addresses[host] = tuple(sorted(known, key=lambda one: (":" in one, one)))
 
@@ -45,10 +48,14 @@ class Neutrals:
         """The host did not answer: it is left alone for a while."""
         self._silent[host] = asyncio.get_running_loop().time()
 
-    def answering(self) -> dict[str, str]:
-        """Host -> one address, of those that were reached and not silent lately."""
+    def answering(self, scheme: str) -> dict[str, str]:
+        """Host -> one address, of those that were reached, not silent lately, and can be asked by that scheme."""
         since = asyncio.get_running_loop().time() - SILENT_S
-        return {host: found[0] for host, found in self._addresses.items() if self._silent.get(host, since) <= since}
+        return {
+            host: found[0]
+            for host, found in self._addresses.items()
+            if self._silent.get(host, since) <= since and (scheme == "http" or host in self._secure)
+        }
 
 
 class ConditionsChecker:
@@ -105,8 +112,8 @@ class ConditionsChecker:
         """Where neutral sites were reached, at this check or before: who uses them asks again whether they answer."""
         for trail in trails:
             for connected in trail.tcp:
-                if connected.failure is None and connected.port == 443:
-                    self.neutrals.reached(trail.hops[0].host, connected.address)
+                if connected.failure is None:
+                    self.neutrals.reached(trail.hops[0].host, connected.address, trail.hops[0].scheme)
 
     async def _resolvers(self) -> tuple[ResolverCheck, ...]:
         names = [here.host for here in self._targets][:CONTROL_NAMES]

@@ -122,6 +122,7 @@ class MeasureConfig(Section, frozen=True, kw_only=True):
     neutral: tuple[WebUrl, ...] = (
         "https://www.wikipedia.org/",
         "https://www.debian.org/",
+        "https://www.mozilla.org/",
         "http://detectportal.firefox.com/success.txt",
         "http://connectivitycheck.gstatic.com/generate_204",
     )

@@ -87,7 +87,7 @@ def _unconnected(trail: Trail, hop: int) -> list[str]:
 
 async def _twice(trail: Trail, hop: int, here: Target, address: str, neutrals: Neutrals) -> None:
     """An innocent name at the address, then the site's name there and at a neutral site's address; twice."""
-    innocent = next(iter(neutrals.answering()), None)
+    innocent = next(iter(neutrals.answering(here.scheme)), None)
     if innocent is None:
         return
     first = trail.tools.settings.attempts
@@ -107,7 +107,7 @@ async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutrals: Neu
     Another neutral site each time, the last first: some censors keep cutting the pair of hosts for a minute, and that
     must look neither like a second cut of this name nor like an outage.
     """
-    known = list(neutrals.answering().items())
+    known = list(neutrals.answering(here.scheme).items())
     if not known:
         return
     host, address = known[-n % len(known)]
@@ -147,7 +147,7 @@ async def _checking_disabled(trail: Trail, hop: int, here: Target) -> None:
 
 async def _no_resolver(trail: Trail, hop: int, here: Target, neutrals: Neutrals) -> None:
     """A question sent to a host that is no resolver must get no answer: one that comes was forged on the path."""
-    address = next(iter(neutrals.answering().values()), None)
+    address = next(iter(neutrals.answering("http").values()), None)
     if address is None or not trail.tools.public or _reached(trail, hop):
         return
     resolver = Resolver(address=address, port=53, role=Role.PUBLIC)

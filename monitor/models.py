@@ -132,8 +132,8 @@ class Http(Flow, frozen=True, kw_only=True):
 
     `body_length`: bytes of body received, decoded; `declared_length`: Content-Length where given; `truncated`: our cap
     cut it; `complete`: the response ended as its framing says. `simhash`: 64-bit, hex, over the page's words.
-    `first_byte_s` (of the response), `last_byte_s` (on the wire): seconds after the request was sent. `body`: base64 of zlib, kept where it is evidence.
-    `verified`: over TLS with a valid certificate for the name.
+    `first_byte_s`, `last_byte_s`: on the wire, seconds after the request was sent. `body`: base64 of zlib, kept where it
+    is evidence. `verified`: over TLS with a valid certificate for the name.
     """
 
     url: str

@@ -49,7 +49,7 @@ from monitor.models import (
 )
 from monitor.ooni_format import Event, Failure, Handshake, Query, Recorded, Response, Text, Timed, Transaction
 from monitor.steps import page
-from monitor.steps.certificates import _certificate
+from monitor.steps.certificates import certificate_of
 from monitor.urls import DEFAULT_PORTS, BadUrl, Target, redirect, target
 
 BODY_KEPT = 64 * 1024  # bytes of a page that is kept as evidence
@@ -414,7 +414,7 @@ def _base64(value: Text) -> str | None:
 def _chain(entry: Handshake) -> Iterator[Certificate]:
     for der in entry.peer_certificates or ():
         with contextlib.suppress(ValueError):
-            yield _certificate(_bytes(der))
+            yield certificate_of(_bytes(der))
 
 
 def _by_question(late: Sequence[Query]) -> dict[int, list[tuple[str, float, str | None, tuple[str, ...]]]]:

@@ -4,7 +4,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 from monitor import assemble
@@ -93,25 +92,3 @@ async def sweep(
         since = min(neighbour.seconds_ago for neighbour in echo.conditions.neighbours)
         await asyncio.sleep(max(0.0, ECHO_S - since))
         await put(await prober.measure(echo.url))
-
-
-def run_helper(
-    config: Config | None,
-    *,
-    listen: str,
-    tls_certificate: Path | None,
-    tls_key: Path | None,
-    ports: Sequence[int],
-    max_concurrency: int,
-    rate_limit: int,
-) -> int:
-    """Serve control measurements until told to stop; 1 where that cannot begin."""
-    from monitor.control import helper
-
-    limits = helper.Limits(ports=frozenset({80, 443, *ports}), max_concurrency=max_concurrency, per_minute=rate_limit)
-    try:
-        helper.run(config or Config(), listen, limits=limits, certificate=tls_certificate, key=tls_key)
-    except OSError as exc:
-        print(f"almenara: cannot serve on {listen}: {(exc.strerror or str(exc)).lower()}", file=sys.stderr)  # noqa: T201
-        return 1
-    return 0

@@ -35,10 +35,10 @@ def target(url: str) -> Target:
     try:
         parsed = httpx.URL(url)
         host = parsed.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
-        port = parsed.port or DEFAULT_PORTS.get(parsed.scheme, 0)
+        port = DEFAULT_PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
         raise BadUrl(f"not a URL: {url[:200]!r}") from exc
-    if parsed.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host) or len(url) > 4096:
+    if parsed.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host) or len(url) > 4096 or not 0 < port < 65536:
         raise BadUrl(f"not an http or https URL: {url[:200]!r}")
     return Target(url=str(parsed), scheme=parsed.scheme, host=host, port=port)
 

@@ -557,12 +557,6 @@ def test_every_metric_is_documented() -> None:
     run(work)
 
 
-def test_without_the_extra_it_says_how_to_install_it() -> None:
-    code = "import sys; sys.modules['uvicorn'] = None; import monitor.control.helper"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.stderr.strip().endswith("a test helper needs more packages: pip install 'almenara[helper]'")
-
-
 # --- parts ---
 
 

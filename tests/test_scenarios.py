@@ -51,14 +51,13 @@ def tables() -> Iterator[dict[int, list[Outcome]]]:
         yield dict(zip(chosen, pool.map(measure, chosen), strict=True))
 
 
-def test_every_scenario_gets_the_verdict_that_is_due(tables):
+def test_every_scenario_gets_the_verdict_that_is_due(tables, capsys):
     wrong = []
     for seed, outcomes in tables.items():
-        print(f"\nseed {seed}")
-        for outcome in sorted(outcomes, key=lambda outcome: outcome.scenario.name):
-            print(line_of(outcome))
-            if outcome.faults:
-                wrong.append(f"seed {seed}: {line_of(outcome)}")
+        rows = [line_of(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.scenario.name)]
+        with capsys.disabled():
+            print(f"\nseed {seed}", *rows, sep="\n")
+        wrong += [f"seed {seed}: {line_of(outcome)}" for outcome in outcomes if outcome.faults]
         assert len(outcomes) == len(SCENARIOS)
     assert not wrong, "\n".join(wrong)
 

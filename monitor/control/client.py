@@ -18,6 +18,7 @@ from monitor import __version__, failures
 from monitor.addresses import is_public
 from monitor.control import bounds, protocol
 from monitor.control.endpoints import with_endpoints
+from monitor.measure import Asker
 from monitor.models import Control, Http, Observations
 from monitor.steps import http, tcp, tls
 from monitor.steps.occasion import Occasion
@@ -329,16 +330,6 @@ class VantageControl:
                 http=moved.http,
             ),
         )
-
-
-class Asker(Protocol):
-    """A control that can be asked."""
-
-    seen_as: set[str]
-
-    async def ask(
-        self, url: str, *, addresses: Sequence[tuple[str, int]], hop: int, attempts: int
-    ) -> tuple[Control, ...]: ...
 
 
 class Controls:

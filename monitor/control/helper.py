@@ -17,13 +17,22 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+import prometheus_client
 from msgspec import Struct
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
+from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Route
 
 from monitor import __version__
 from monitor.addresses import is_public
 from monitor.assemble import Lookup
 from monitor.config import Config
-from monitor.control import bounds, protocol
+from monitor.control import bounds, door, protocol
 from monitor.control.answer import to_response
 from monitor.control.endpoints import with_endpoints
 from monitor.control.quota import Quota, client_of, plain
@@ -33,21 +42,6 @@ from monitor.steps.doh import DohClient
 from monitor.trail import Tools, observe
 from monitor.urls import BadUrl, Target, target
 from monitor.vantage import Vantage, resolver, system_resolvers
-
-try:
-    import prometheus_client
-    from starlette.applications import Starlette
-    from starlette.middleware import Middleware
-    from starlette.middleware.gzip import GZipMiddleware
-    from starlette.requests import ClientDisconnect
-    from starlette.requests import Request as HttpRequest
-    from starlette.responses import PlainTextResponse
-    from starlette.responses import Response as HttpResponse
-    from starlette.routing import Route
-
-    from monitor.control import door
-except ImportError as missing:
-    raise ImportError("a test helper needs more packages: pip install 'almenara[helper]'") from missing
 
 BUSY_RETRY_S = 2
 GONE = 499  # nginx's: nobody is there to read it

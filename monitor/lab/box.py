@@ -23,6 +23,7 @@ from msgspec import Struct
 
 import monitor
 from monitor.lab import namespaces
+from monitor.lab.censors import TECHNIQUES
 from monitor.lab.namespaces import LabError
 from monitor.lab.policy import EVERYONE, LIES, Policy
 from monitor.lab.wire import SERVERS
@@ -104,8 +105,10 @@ class Lab:
 
     def put(self, isp: str, policy: Policy) -> int:
         """Puts a policy up: its number."""
-        if isp != EVERYONE and isp not in self._spaces:
+        if isp not in {EVERYONE, "control", *self.isps}:
             raise ValueError(f"no line is called {isp}")
+        if policy.technique not in TECHNIQUES.keys() | LIES.keys():
+            raise ValueError(f"no technique is called {policy.technique}")
         self._number += 1
         child = self._servers if policy.technique in LIES else self._wire
         self._command(child, {"do": "put", "host": isp, "number": self._number, "policy": msgspec.to_builtins(policy)})
@@ -127,9 +130,12 @@ class Lab:
         command = [sys.executable, "-m", "monitor", "helper", "-c", str(settings)]
         command += ["--max-concurrency", "256", "--rate-limit", "100000", "--listen", f"{addresses[0]}:443"]
         command += ["--tls-certificate", str(self._certificate), "--tls-key", str(self._key)]
-        child = self.run_in(self.control_netns, command, stdout=subprocess.DEVNULL)
+        log = os.memfd_create("helper.log")
+        self._files.append(log)
+        # A session of its own: Ctrl-C is for the command, which then ends the lab in order.
+        child = self.run_in(self.control_netns, command, stdout=subprocess.DEVNULL, stderr=log, start_new_session=True)
         self._children.append(child)
-        self._await_listener(child, addresses[0], 443)
+        self._await_listener(child, addresses[0], 443, log)
 
     def environment(self) -> dict[str, str]:
         """For processes that measure here: they trust the lab's authority, and find this package."""
@@ -212,7 +218,7 @@ class Lab:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},
-            start_new_session=True,  # Ctrl-C is for the command; it then ends the lab in order
+            start_new_session=True,
         )
         self._children.append(child)
         return child
@@ -236,12 +242,13 @@ class Lab:
         os.write(file, content)
         return Path(f"/proc/{os.getpid()}/fd/{file}")
 
-    def _await_listener(self, child: subprocess.Popen[bytes], address: str, port: int) -> None:
+    def _await_listener(self, child: subprocess.Popen[bytes], address: str, port: int, log: int) -> None:
         listens = f"{int.from_bytes(socket.inet_aton(address), sys.byteorder):08X}:{port:04X} 00000000:0000 0A"
         deadline = time.monotonic() + _STARTS_S
         while listens not in Path(f"/proc/{child.pid}/net/tcp").read_text():
             if child.poll() is not None or time.monotonic() > deadline:
-                raise LabError(f"the helper does not listen (exit {child.poll()})")
+                *_, last = os.pread(log, 1 << 16, 0).decode("utf-8", "replace").strip().split("\n")
+                raise LabError(f"the helper does not listen: {last}")
             time.sleep(0.05)
 
 

@@ -73,7 +73,7 @@ class Content:
 
     def _at_place(self, request: Request, place: Place) -> Reply:
         if place.kind == "notice":
-            return _html(place.status, place.page)
+            return _html(200, place.page)
         if place.kind == "overloaded":
             return _html(503, "<html><body>busy</body></html>")
         if place.kind == "portal":

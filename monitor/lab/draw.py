@@ -80,7 +80,7 @@ class _Artist:
         world.zones[busy] = Zone(addresses=(self._place("overloaded"),))
         world.busy_helper = busy
         modest = (15_000, 40_000)
-        secure = [self.site(Page(ipv6=True, size=modest)).url for _ in range(2)]
+        secure = [self.site(Page(ipv6=True, size=modest)).url for _ in range(3)]
         plain = [self.site(Page(scheme="http", ipv6=True, size=modest)).url + path for path in CONNECTIVITY]
         world.neutral = (*secure, *plain)
 
@@ -164,7 +164,7 @@ class _Artist:
         )
 
     def _policy(self, rule: Rule, hops: list[Site], line: str) -> Policy:
-        site = hops[rule.hop] if rule.hop is not None else None
+        site = hops[rule.hop]
         resolvers = self.world.lines[line].resolvers
         which = {"all": resolvers, "first": resolvers[:1], "second": resolvers[1:]}[rule.resolvers]
         pattern = rule.pattern
@@ -173,8 +173,8 @@ class _Artist:
             pattern = pattern[turn:] + pattern[:turn]
         return Policy(
             technique=rule.technique,
-            names=(site.name,) if site else (),
-            addresses=site.addresses if site else ("*",),
+            names=(site.name,),
+            addresses=site.addresses,
             ports=rule.ports,
             pattern=pattern,
             once=rule.once,

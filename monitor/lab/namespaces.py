@@ -68,7 +68,10 @@ def furnish(addresses: tuple[str, ...], owned: tuple[str, ...] = (), *, routed: 
     # The kernel would remember the round trips of one scenario and use them in the next.
     _write_setting("net/ipv4/tcp_no_metrics_save", "1")
     _write_setting("net/ipv6/conf/wire0/accept_ra", "0")
-    netlink.apply(messages)
+    try:
+        netlink.apply(messages)
+    except OSError as error:
+        raise LabError(f"cannot configure a network namespace: {error.strerror}") from None
 
 
 def enter(path: str) -> None:

@@ -24,10 +24,8 @@ class Writer:
 
     def __init__(self, seed: str, language: str) -> None:
         self._chance = Random(seed)
-        self.language = language
         syllables = _SYLLABLES[language]
         self._words = ["".join(self._chance.choices(syllables, k=self._chance.randint(1, 4))) for _ in range(900)]
-        self.server = self._chance.choice(("nginx", "Apache", "cloudfront-like", "LiteSpeed", "openresty"))
 
     def words(self, count: int) -> str:
         """So many words."""

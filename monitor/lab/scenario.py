@@ -40,9 +40,9 @@ class Page(Struct, frozen=True, kw_only=True):
 
 
 class Rule(Struct, frozen=True, kw_only=True):
-    """A technique of censors.py (or a lie of policy.py) applied to one hop of the site, or to the whole line.
+    """A technique of censors.py (or a lie of policy.py) applied to one hop of the site.
 
-    hop: whose names and addresses it aims at; None: everything. ports: none means any.
+    hop: whose name and addresses it aims at. ports: none means any.
     answer: where a lie leads: "bogon", "loopback", "unspecified", "block", "known-block", "closed-block", "false", "relay".
     resolvers: which of the ISP's lie: "all", "first", "second". to: where connections are diverted: "interceptor", "injector".
     page: of a forged response: "known", "unknown"; redirect: it leads to that page. The rest as in Policy.
@@ -50,7 +50,7 @@ class Rule(Struct, frozen=True, kw_only=True):
 
     technique: str
     side: Side = Side.ISP
-    hop: int | None = 0
+    hop: int = 0
     ports: tuple[int, ...] = ()
     answer: str = ""
     rcode: str = "NOERROR"

@@ -8,6 +8,7 @@ import asyncio
 import gc
 import json
 import os
+import resource
 import socket
 import sys
 
@@ -34,6 +35,8 @@ class Start(msgspec.Struct):
 
 async def serve() -> None:
     """Listens on every address, obeys commands until there are no more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     commands = await _commands()
     start = msgspec.json.decode(await commands.readline(), type=Start)
     namespaces.enter(start.netns)

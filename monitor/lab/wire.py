@@ -13,6 +13,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from random import Random
 
@@ -216,10 +217,8 @@ def main() -> int:
     parent = os.getppid()
     first, rest = _first_line()
     namespaces.die_with(parent)
-    try:
+    with suppress(PermissionError):
         os.setpriority(os.PRIO_PROCESS, 0, -10)  # the wire must not be slower because the probe is busy
-    except PermissionError:
-        os.setpriority(os.PRIO_PROCESS, 0, 0)
     try:
         wire, spaces = build(msgspec.json.decode(first, type=World))
     except namespaces.LabError as error:

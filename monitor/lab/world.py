@@ -40,7 +40,6 @@ class Place(Struct, kw_only=True):
     delay_s: float
     rate: float
     page: str = ""
-    status: int = 200
 
 
 class Resolver(Struct, kw_only=True):

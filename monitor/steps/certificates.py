@@ -37,7 +37,7 @@ T = TypeVar("T")
 
 def chain_of(tls: ssl.SSLObject) -> tuple[Certificate, ...]:
     """What the peer sent, leaf first, at most MAX_CERTIFICATES; also when it was just rejected."""
-    return tuple(_certificate(der) for der in _unverified_chain(tls)[:MAX_CERTIFICATES])
+    return tuple(certificate_of(der) for der in _unverified_chain(tls)[:MAX_CERTIFICATES])
 
 
 def _unverified_chain(tls: ssl.SSLObject) -> list[bytes]:
@@ -55,7 +55,7 @@ def _unverified_chain(tls: ssl.SSLObject) -> list[bytes]:
 
 # The same chains come again and again, and reading one costs as much as a quarter of a handshake.
 @lru_cache(maxsize=512)
-def _certificate(der: bytes) -> Certificate:
+def certificate_of(der: bytes) -> Certificate:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # cryptography warns about what other people put in their certificates
         parsed = _read(lambda: x509.load_der_x509_certificate(der), None)

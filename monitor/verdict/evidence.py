@@ -118,11 +118,19 @@ class Evidence:
         pages = self.facts.control_pages(self.place)
         return bool(pages) and all(p.failure is not None for p in pages)
 
+    @property
+    def name_is_gone(self) -> bool:
+        """The name does not exist, for anybody; what a resolver may answer for every such name is no block."""
+        gone = self.view.truth.state == "nonexistent" and self.deciding is None and self.layer == "dns"
+        return gone or self.view.wildcard
+
     @cached_property
-    def neutral_fails(self) -> bool:
-        """Most neutral sites time out as well: the line itself is at its end."""
-        neutral = self.conditions.neutral
-        return bool(neutral) and 2 * sum(1 for check in neutral if check.failure == f.TIMEOUT) > len(neutral)
+    def line_is_overloaded(self) -> bool:
+        """What decides is slowness or silence, and most neutral sites are silent as well."""
+        if self.deciding is None or not self.deciding.method.endswith(("timeout", "rate", "stall")):
+            return False
+        neutral = [check for check in self.conditions.neutral if check.family == 4 or self.conditions.online6]
+        return 2 * sum(1 for check in neutral if check.failure == f.TIMEOUT) > len(neutral)
 
     @property
     def offline(self) -> bool:
