@@ -5,7 +5,7 @@ import os
 import ssl
 from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -24,20 +24,31 @@ from monitor.trail import Tools, observe
 from monitor.vantage import Resolver, Vantage, resolver, system_resolvers
 
 LOOKUP_TIMEOUT_S = 5.0
+KNOWN_S = 300.0  # how long an answer is used; hosts of our own services are few
 GRACE_S = 0.3  # for further answers after the first
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """Addresses of our own services' hosts (DoH, helpers), asked of resolvers and cached: certificates are checked."""
+    """Addresses of our own services' hosts (DoH, helpers). Lies do no harm: certificates are checked."""
 
     vantage: Vantage
     resolvers: tuple[Resolver, ...]
     doh: tuple[DohClient, ...] = ()
+    _known: dict[str, tuple[float, list[str]]] = field(default_factory=dict)
 
     async def __call__(self, host: str) -> Sequence[str]:
         """Public addresses of a host, the encrypted answers first."""
-        occasion = Occasion(since=asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        asked_at, known = self._known.get(host, (now - KNOWN_S, []))
+        if asked_at > now - KNOWN_S:
+            return known
+        known = await self._asked(host, Occasion(since=now))
+        if known:
+            self._known[host] = (now, known)
+        return known
+
+    async def _asked(self, host: str, occasion: Occasion) -> list[str]:
         encrypted = [client.ask(host, "A", occasion=occasion, timeout_s=LOOKUP_TIMEOUT_S) for client in self.doh]
         found = await _soon([_answers(one) for one in encrypted])
         if not found:

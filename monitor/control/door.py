@@ -150,7 +150,8 @@ class Server(uvicorn.Server):
         try:
             await connection.gone.wait()
         finally:
-            transport.abort()
+            if not connection.gone.is_set():  # Python 3.11.2 raises when a TLS transport that has ended is aborted
+                transport.abort()
 
 
 def configured(app: Any, *, door: Door, certificate: str | None = None, key: str | None = None) -> uvicorn.Config:
