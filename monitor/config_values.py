@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
-from monitor.urls import BadUrl, Target, target
+from monitor.urls import BadPort, BadUrl, Target, target
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
@@ -63,12 +63,12 @@ def https_url(value: Any) -> str:
 def _target(value: str) -> Target:
     try:
         found = target(value)
+    except BadPort:
+        raise ValueError(f"expected a URL with a port from 1 to 65535, got {shown(value)}") from None
     except BadUrl:
         raise ValueError(f"expected an http or https URL, got {shown(value)}") from None
     if len(found.url) > MAX_URL:
         raise ValueError(f"expected a URL of at most {MAX_URL} characters")
-    if re.search(r":0+$", urlsplit(found.url).netloc) or found.port > 65535:
-        raise ValueError(f"expected a URL with a port from 1 to 65535, got {shown(value)}")
     if "@" in urlsplit(found.url).netloc:
         raise ValueError("expected a URL without user name and password")
     if not (_is_address(found.host) or _is_host_name(found.host)):

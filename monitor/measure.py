@@ -74,7 +74,8 @@ class Prober:
 
     def _trail(self, conditions: Conditions) -> Trail:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
-        families = frozenset({4} if conditions.online6 is not True else {4, 6})
+        works = {4: conditions.online4 is not False, 6: conditions.online6 is True}
+        families = frozenset(family for family in works if works[family])
         return Trail(vantage=self.vantage, tools=self.tools, families=families, hold=self.neighbours.hold)
 
 

@@ -13,6 +13,10 @@ class BadUrl(ValueError):
     """Not a URL we can measure."""
 
 
+class BadPort(BadUrl):
+    """A URL with a port that does not exist."""
+
+
 class Target(Struct, frozen=True, kw_only=True):
     """Where a URL points. host: lower-case A-label or address literal without brackets."""
 
@@ -38,8 +42,10 @@ def target(url: str) -> Target:
         port = DEFAULT_PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
         raise BadUrl(f"not a URL: {url[:200]!r}") from exc
-    if parsed.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host) or len(url) > 4096 or not 0 < port < 65536:
+    if parsed.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host) or len(url) > 4096:
         raise BadUrl(f"not an http or https URL: {url[:200]!r}")
+    if not 0 < port < 65536:
+        raise BadPort(f"no such port: {url[:200]!r}")
     return Target(url=str(parsed), scheme=parsed.scheme, host=host, port=port)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.models import Neighbour
@@ -53,10 +53,12 @@ class Street:
         async with self.ledger.hold(addresses):
             self.order.append(site)
             self.at.update(set(addresses))
-            assert max(self.at.values(), default=0) <= 1
-            self.most = max(self.most, self.at.total())
-            await asyncio.sleep(seconds)
-            self.at.subtract(set(addresses))
+            try:
+                assert max(self.at.values(), default=0) <= 1
+                self.most = max(self.most, self.at.total())
+                await asyncio.sleep(seconds)
+            finally:
+                self.at.subtract(set(addresses))
 
 
 def test_sites_on_one_address_go_one_after_another() -> None:
@@ -112,21 +114,23 @@ def test_any_crowd_gets_through_and_leaves_nothing_behind(crowd: list[tuple[list
     run(story)
 
 
+@pytest.mark.xfail(strict=True, raises=KeyError, reason="_release deletes locks that were never made")
+@example([(["a"], 1), (["a", "b"], 1)], [(1, 0.5)])
 @given(
     st.lists(st.tuples(st.lists(st.sampled_from("abc"), max_size=3), st.integers(0, 4)), min_size=1, max_size=8),
-    st.data(),
+    st.lists(st.tuples(st.integers(0, 7), st.floats(0, 9)), max_size=4),
 )
-def test_who_gives_up_waiting_holds_nothing(crowd: list[tuple[list[str], int]], data: st.DataObject) -> None:
-    gives_up = data.draw(st.lists(st.tuples(st.integers(0, len(crowd) - 1), st.floats(0, 9)), max_size=4))
-
+def test_who_gives_up_waiting_holds_nothing(
+    crowd: list[tuple[list[str], int]], gives_up: list[tuple[int, float]]
+) -> None:
     async def story(ledger: Neighbours) -> None:
         street = Street(ledger)
         under_way = [asyncio.ensure_future(street.measure("x", where, stays)) for where, stays in crowd]
         for who, when in gives_up:
-            asyncio.get_running_loop().call_later(when, under_way[who].cancel)
-        ended = await asyncio.gather(*under_way, return_exceptions=True)
-        # A measurement that is cancelled under way leaves the street without saying so.
-        assert {type(one) for one in ended} <= {type(None), asyncio.CancelledError, AssertionError}
+            asyncio.get_running_loop().call_later(when, under_way[who % len(crowd)].cancel)
+        for ended in await asyncio.gather(*under_way, return_exceptions=True):
+            if ended is not None and not isinstance(ended, asyncio.CancelledError):
+                raise ended
         assert not ledger._locks
         assert not ledger._users
 

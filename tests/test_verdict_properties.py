@@ -6,16 +6,18 @@ What counts as a control: a helper or a named vantage, for every layer; DoH, for
 certificate, but only of what DoH or a control said of the name; a vetted fingerprint of a block page.
 """
 
-from collections.abc import Sequence
+import base64
+import zlib
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 from test_verdict_rules import CASES
-from verdict_cases import HTTP, HTTPS, NEUTRAL, RESOLVERS, SITE, SITE6, TWIN
+from verdict_cases import HTTP, HTTPS, NEUTRAL, RESOLVERS, SITE, SITE6, TWIN, measured
 
 from monitor import explain
 from monitor import failures as f
@@ -38,6 +40,7 @@ from monitor.models import (
     to_json,
 )
 from monitor.verdict import RULES, judge
+from monitor.verdict.facts import Facts
 
 any_measurement = settings(
     deadline=None, max_examples=100, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
@@ -252,12 +255,22 @@ def test_judging_is_repeatable_and_survives_storing(measurement: Measurement) ->
 @given(measurements, st.data())
 def test_the_order_of_observations_does_not_matter(measurement: Measurement, data: st.DataObject) -> None:
     """Beyond the order of the resolvers, which is the order the system would ask them in."""
+    assume(not tied(measurement))
     shuffled = {
         layer: tuple(data.draw(st.permutations(getattr(measurement, layer)))) for layer in ("tcp", "tls", "http")
     }
     order = list(dict.fromkeys(a.resolver for a in measurement.dns))
     answers = sorted(data.draw(st.permutations(measurement.dns)), key=lambda a: order.index(a.resolver))
     assert same(judge(change(measurement, **shuffled, dns=tuple(answers))), judge(measurement))
+
+
+def tied(measurement: Measurement) -> bool:
+    """Do pages of one hop and one attempt differ, or answers of one resolver and one attempt?"""
+    pages = {(p.hop, p.attempt, p.verified): p.status for p in measurement.http}
+    answers = {(a.resolver, a.name, a.type, a.attempt): a.failure for a in measurement.dns}
+    return any(pages[p.hop, p.attempt, p.verified] != p.status for p in measurement.http) or any(
+        answers[a.resolver, a.name, a.type, a.attempt] != a.failure for a in measurement.dns
+    )
 
 
 def same(a: Any, b: Any) -> bool:
@@ -317,3 +330,76 @@ def page(**more: Any) -> Http:
         hop=0, attempt=1, started=0, duration=0, failure=None, address=SITE, port=443, sources=("isp",), url=HTTPS,
         status=200, body_length=9000, complete=True, **more,
     )  # fmt: skip
+
+
+# --- hostile values that random draws seldom meet ------------------------------------------------------------------
+
+
+def hostile(**seen: Any) -> Measurement:
+    """A measurement with what a peer, a control, or somebody's file put in."""
+    return Measurement(
+        id="1", url=HTTP, site="elpitazo.example", vantage="v", probe="p", network=Network(), runtime=0.0, verdict=None,
+        started=datetime(2018, 1, 15, tzinfo=UTC), conditions=Conditions(),
+        **({"dns": (answer("200.44.32.12", Role.ISP, SITE),)} | seen),
+    )  # fmt: skip
+
+
+def plain(**more: Any) -> Http:
+    return change(page(), **({"url": HTTP, "port": 80} | more))
+
+
+def control(**seen: Any) -> tuple[Control, ...]:
+    return (Control(kind="helper", id="h", failure=None, **seen),)
+
+
+NO_HEX = {"simhash": "zz", "title": None}
+HOSTILE: dict[str, Callable[[], Measurement]] = {
+    "a fingerprint that is not hexadecimal": lambda: hostile(
+        http=(plain(sha256="a", **NO_HEX),), controls=control(http=(plain(sha256="b", **(NO_HEX | {"body_length": 10})),))
+    ),
+    "a redirect to what is no URL": lambda: hostile(http=(plain(location="http://[", status=302), plain(hop=1))),
+    "a hop that is no URL": lambda: hostile(hops=("http://[", "http://a:b/", "", "http://\0/", "http://\u2100/")),
+    "a control's page without a URL": lambda: hostile(
+        http=(plain(failure=f.HTTP_PROTOCOL),), tcp=(connected(),), controls=control(http=(plain(url="http://["),))
+    ),
+    "a negative hop": lambda: hostile(http=(plain(hop=-1),)),
+    "a hop that never was": lambda: hostile(http=(plain(hop=10**5),)),
+    "an address that is none": lambda: hostile(dns=(answer("200.44.32.12", Role.ISP, "fe80::1%\0"),)),
+    "a page that unpacks to a gigabyte": lambda: hostile(
+        http=(plain(body=base64.b64encode(zlib.compress(b"\0" * 10**8)).decode()),)
+    ),
+    "a page that does not unpack": lambda: hostile(http=(plain(body="AAAA"), plain(body="=", attempt=0))),
+    "a clock without a time": lambda: change(hostile(), conditions=Conditions(clock_offset=float("nan"))),
+    "thousands of observations": lambda: hostile(
+        dns=(answer("200.44.32.12", Role.ISP, SITE),) * 2000, tcp=(connected(),) * 2000, http=(plain(failure=f.RESET),) * 2000,
+        controls=control(tcp=(connected(),) * 2000, http=(plain(), plain(failure=f.RESET)) * 1000),
+    ),
+}  # fmt: skip
+CRASHES = {
+    "a redirect to what is no URL": "urljoin raises",
+    "a hop that never was": "one Place for each number up to the greatest hop: 7 s for 300,000",
+}
+
+
+def connected(**more: Any) -> Tcp:
+    return Tcp(
+        **({"hop": 0, "attempt": 1, "started": 0, "duration": 0, "failure": None} | more), address=SITE, port=80, sources=()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "what",
+    [pytest.param(w, marks=pytest.mark.xfail(strict=True, reason=CRASHES[w]) if w in CRASHES else ()) for w in HOSTILE],
+)
+def test_hostile_values_are_judged_too(what: str) -> None:
+    measurement = HOSTILE[what]()
+    if what == "a hop that never was":
+        assert len(Facts(measurement).places) < 100
+    assert judge(measurement).rule in BY_ID
+
+
+@pytest.mark.xfail(strict=True, reason="the first page of equals decides, and the fastest address is first")
+def test_of_two_addresses_the_one_that_answers_with_a_page_counts() -> None:
+    """A valid page in at least one attempt is ok, whichever address was faster."""
+    both = measured().dns(isp=f"{SITE} {TWIN}", doh=SITE).opens(status=302, location=HTTPS, text="").opens(TWIN)
+    assert judge(both.measurement()).status is Status.OK

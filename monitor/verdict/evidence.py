@@ -132,6 +132,15 @@ class Evidence:
         neutral = [check for check in self.conditions.neutral if check.family == 4 or self.conditions.online6]
         return 2 * sum(1 for check in neutral if check.failure == f.TIMEOUT) > len(neutral)
 
+    @cached_property
+    def certificates_are_replaced(self) -> bool:
+        """A proxy of the house replaces certificates: of every neutral site, or of one, by the very same issuer."""
+        if self.conditions.intercepted:
+            return True
+        issuers = {check.issuer for check in self.conditions.neutral if check.failure in f.CERTIFICATE_FAILURES}
+        rejected = [s for s in self.facts.tls(self.place) if s.failure in f.CERTIFICATE_FAILURES]
+        return any(s.chain and s.chain[0].issuer in issuers for s in rejected)
+
     @property
     def offline(self) -> bool:
         """No neutral site can be reached on any family."""

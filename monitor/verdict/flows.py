@@ -34,8 +34,9 @@ REPEATED = 3
 
 
 def genuine(facts: Facts, place: Place, view: NameView) -> set[str]:
-    """The addresses to look at: the own path's, or where those are false, the site's as others know it."""
-    visited = {s.address for s in facts.tcp(place)} - view.false
+    """The addresses to look at, on families that work here: the own path's, or where those are false, the site's."""
+    dead = {4: facts.m.conditions.online4 is False, 6: facts.m.conditions.online6 is False}
+    visited = {s.address for s in facts.tcp(place) if not dead[s.family]} - view.false
     return visited & set(view.addresses) or visited
 
 

@@ -45,7 +45,7 @@ RULES: tuple[Rule, ...] = (
          Status.INCONCLUSIVE, "No neutral site can be reached: this vantage has no network."),
     Rule("captive_portal", lambda e: e.conditions.captive_portal is True,
          Status.INCONCLUSIVE, "Every plain page is replaced by a sign-in page."),
-    Rule("certificates_replaced", lambda e: e.conditions.intercepted is True,
+    Rule("certificates_replaced", lambda e: e.certificates_are_replaced,
          Status.INCONCLUSIVE, "Every certificate is replaced: a company's or an antivirus program's proxy, not a censor of sites."),
     Rule("clock_wrong", lambda e: e.clock_is_wrong,
          Status.INCONCLUSIVE, "With a clock that far off no certificate can be judged."),
