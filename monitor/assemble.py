@@ -15,7 +15,7 @@ from monitor.config import Config, ConfigError, VantageConfig
 from monitor.control.client import ControlClient, Controls, VantageControl
 from monitor.identity import probe_id
 from monitor.measure import Asker, Prober
-from monitor.models import Dns, Network
+from monitor.models import Dns, Network, Role
 from monitor.steps import dns
 from monitor.steps.doh import DohClient
 from monitor.steps.occasion import Occasion
@@ -105,6 +105,12 @@ def vantage(named: VantageConfig) -> Vantage:
         )
     except OSError as exc:
         raise ConfigError("configuration", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
+
+
+def only_lan(named: VantageConfig) -> bool:
+    """Are all resolvers of a vantage devices of the home, which the ISP cannot be blamed for?"""
+    found = _resolvers(named)
+    return bool(found) and all(one.role is Role.LAN for one in found)
 
 
 def _resolvers(named: VantageConfig) -> tuple[Resolver, ...]:

@@ -45,6 +45,10 @@ async def _run(config: Config) -> int:
     _say(f"Sites: {len(sites)}")
     for vantage in config.vantages:
         _say(f"Vantage {vantage.name}: {_network(vantage)}; resolvers {_resolvers(vantage)}")
+        if assemble.only_lan(vantage):
+            _say(
+                "  All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole."
+            )
     _say(
         f"A round is {len(sites) * len(measured)} measurements: "
         f"{config.measure.concurrency} at once, each within {config.measure.budget_s:g} s."

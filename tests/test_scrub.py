@@ -224,9 +224,7 @@ def test_the_own_address_vanishes_from_every_field(field: str, own: str, scrubbe
     assert base64.b64encode(b"\0\4" + ipaddress.ip_address(own).packed) not in printed
 
 
-@pytest.mark.parametrize(
-    "other", ["190.36.12.8", "2800:a4:1235::9", "::1", "12:30:45", "fe80::1", "a:b", "1:2:3:4:5:6:7:8:9"]
-)
+@pytest.mark.parametrize("other", ["190.36.12.8", "2800:a4:1235::9", "::1", "12:30:45", "fe80::1", "a:b", "2800:1:2"])
 def test_other_addresses_stay(other: str, scrubber: Scrubber) -> None:
     assert scrubber.page(other.encode()) == other.encode()
 

@@ -265,12 +265,16 @@ def test_the_order_of_observations_does_not_matter(measurement: Measurement, dat
 
 
 def tied(measurement: Measurement) -> bool:
-    """Do pages of one hop and one attempt differ, or answers of one resolver and one attempt?"""
-    pages = {(p.hop, p.attempt, p.verified): p.status for p in measurement.http}
-    answers = {(a.resolver, a.name, a.type, a.attempt): a.failure for a in measurement.dns}
-    return any(pages[p.hop, p.attempt, p.verified] != p.status for p in measurement.http) or any(
-        answers[a.resolver, a.name, a.type, a.attempt] != a.failure for a in measurement.dns
-    )
+    """Do pages or failures of one kind differ, so that the first of equals decides?"""
+    kinds: dict[object, set[object]] = {}
+    for page_ in measurement.http:
+        kinds.setdefault(("page", page_.hop, page_.verified), set()).add((page_.failure, page_.status))
+    for answer_ in measurement.dns:
+        kinds.setdefault((answer_.resolver, answer_.name, answer_.type), set()).add(answer_.failure)
+    for seen_ in (*measurement.tcp, *measurement.tls):
+        if seen_.failure is not None:
+            kinds.setdefault((type(seen_), seen_.hop, seen_.purpose), set()).add(seen_.failure)
+    return any(len(different) > 1 for different in kinds.values())
 
 
 def same(a: Any, b: Any) -> bool:

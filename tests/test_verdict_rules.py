@@ -3,6 +3,7 @@
 A case is named by what happens on the wire; `verdict_cases.py` explains how one is told.
 """
 
+import msgspec
 import pytest
 from verdict_cases import (
     FALSE,
@@ -19,7 +20,7 @@ from verdict_cases import (
 from monitor import explain
 from monitor import failures as f
 from monitor.models import Purpose, Status
-from monitor.verdict import RULES
+from monitor.verdict import RULES, judge
 from monitor.verdict.evidence import Evidence
 from monitor.verdict.fingerprints import KNOWN
 from monitor.verdict.likelihood import LOG10_LR
@@ -121,8 +122,10 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (honest().redirects("https://m.elpitazo.example/").dns(isp=TWIN, doh=TWIN).cut("tls.reset", TWIN)
          .control().dns(helper=SITE).redirects("https://m.elpitazo.example/").dns(helper=TWIN).opens(TWIN, times=3),
          "blocked", ("tls.reset",), "blocked_tls"),
-    "a redirect to www, on http":
-        (opens_there(honest(HTTP).redirects(WWW).dns(isp=SITE, doh=SITE).opens()), "inconclusive", (), "page_unproven"),
+    "a redirect to www, on http": (
+        honest(HTTP).redirects(WWW).dns(isp=SITE, doh=SITE).opens()
+        .control().dns(helper=SITE).redirects(WWW).dns(helper=SITE).opens(), "ok", (), "page_same",
+    ),
     "a redirect elsewhere, as for the control":
         (honest(HTTP).redirects(MOBILE).dns(isp=TWIN, doh=TWIN).opens(TWIN)
          .control().dns(helper=SITE).redirects(MOBILE).dns(helper=TWIN).opens(TWIN), "ok", (), "page_same"),
@@ -165,6 +168,10 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "another redirect, and nothing that tells whose":
         (opens_there(honest(HTTP).opens(status=302, location="http://ofertas.example/", text="")),
          "inconclusive", (), "page_unproven"),
+    "another page, and yet another elsewhere":
+        (opens_there(honest(HTTP).opens(text=NOTICE).elsewhere("", text=NOTICE, status=404)), "inconclusive", (), "page_unproven"),
+    "a dropped address, and a control that does not tell what it was told of the name":
+        (honest().cut("tcp.timeout").control().cut("tls.reset").cut("tcp.timeout"), "inconclusive", (), "undecided"),
     "a page that ends before it begins, and nothing that tells whose":
         (opens_there(honest(HTTP).opens(text="", complete=False)), "inconclusive", (), "page_unproven"),
     "one page too long to be kept whole, and nothing that tells whose":
@@ -205,6 +212,8 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "dns.servfail": (opens_there(denied("SERVFAIL")), "blocked", ("dns.servfail",), "blocked_dns"),
     "dns.servfail, and the resolver says that it filters":
         (opens_there(denied("SERVFAIL", errors=(16,))), "blocked", ("dns.servfail",), "blocked_dns"),
+    "dns.servfail, and the resolver says that it filters a broken zone":
+        (measured().dns(isp="SERVFAIL", doh=SITE, errors=(6, 16)), "blocked", ("dns.servfail",), "blocked_dns"),
     "dns.refused": (opens_there(denied("REFUSED")), "blocked", ("dns.refused",), "blocked_dns"),
     "dns.timeout": (opens_there(denied("timeout")), "blocked", ("dns.timeout",), "blocked_dns"),
     "dns.bogon": (opens_there(denied("127.0.0.1")), "blocked", ("dns.bogon",), "blocked_dns"),
@@ -304,12 +313,27 @@ def test_what_happens_gets_its_verdict(what: str) -> None:
     assert (verdict.status, verdict.methods, verdict.rule) == (status, methods, rule)
 
 
+@pytest.mark.parametrize("what", CASES)
+def test_a_measurement_without_a_list_of_hops_is_judged_the_same(what: str) -> None:
+    """Other people's recordings have none; redirects tell where each hop was."""
+    measurement = CASES[what][0].measurement()
+    found = judge(msgspec.structs.replace(measurement, hops=()))
+    assert (found.status, found.methods, found.rule) == CASES[what][1:]
+
+
+def test_a_page_that_came_is_no_denial() -> None:
+    """Whatever was cut on the way, nothing decides against the network then."""
+    for what in ("a third of the connections are reset", "the site answers 403 here", "redirects without end, here"):
+        assert Evidence(CASES[what][0].measurement()).deciding is None
+
+
 CONFIRMED = (
     "tls.reset",
     "tls.reset after a neighbour's trigger, and the name is cut elsewhere too",
     "tcp.timeout",
     "tls.certificate",
     "dns.servfail, and the resolver says that it filters",
+    "dns.servfail, and the resolver says that it filters a broken zone",
     "dns.injection, even from a host that is no resolver",
     "http.blockpage, known",
     "http.blockpage, the same at another host",
