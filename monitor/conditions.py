@@ -123,7 +123,10 @@ class ConditionsChecker:
     async def _resolver(self, resolver: Resolver, names: Sequence[str]) -> ResolverCheck:
         # 14 random letters under .com: the chance that such a name exists is nil, and no zone of ours is needed.
         nobody = "".join(secrets.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(14)) + ".com"
-        *known, unknown = await asyncio.gather(*(self._ask(resolver, name) for name in (*names, nobody)))
+        # Some resolvers rewrite only dead names that begin with www.
+        asked = (*names, nobody, f"www.{nobody}")
+        *known, dead, dead_www = await asyncio.gather(*(self._ask(resolver, name) for name in asked))
+        unknown = dead_www if dead_www.answers or dead_www.failure != NXDOMAIN else dead
         return ResolverCheck(
             resolver=resolver.label,
             role=resolver.role,

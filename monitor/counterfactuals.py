@@ -33,7 +33,9 @@ async def check(trail: Trail, neutrals: Neutrals) -> None:
         if _passes_on(trail, hop):
             continue
         jobs += [_twice(trail, hop, here, a, neutrals) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
-        jobs += [_again(trail, hop, here, a) for a in _unconnected(trail, hop)[:MAX_ADDRESSES]]
+        for address in _unconnected(trail, hop)[:MAX_ADDRESSES]:
+            jobs.append(_again(trail, hop, here, address))
+            jobs.append(_plain_side(trail, hop, here, address, neutrals))
         jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
         jobs.append(_no_resolver(trail, hop, here, neutrals))
         if here.scheme == "http":
@@ -113,7 +115,10 @@ async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutrals: Neu
     host, address = known[-n % len(known)]
     itself = msgspec.structs.replace(here, url=f"{here.scheme}://{host}/", host=host)
     if await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL):
-        await trail.chain(_occasion(trail, hop, n, Purpose.NAME_ELSEWHERE), here, address, COUNTERFACTUAL)
+        there = _occasion(trail, hop, n, Purpose.NAME_ELSEWHERE)
+        await trail.chain(there, here, address, COUNTERFACTUAL)
+        if here.scheme == "http":  # a valid certificate there: that address serves the site, too
+            await trail.chain(there, target(f"https://{here.host}/"), address, COUNTERFACTUAL)
     else:
         neutrals.silent(host)
 
@@ -125,6 +130,17 @@ async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:
         await trail.chain(
             _occasion(trail, hop, trail.tools.settings.attempts + n, Purpose.SITE), here, address, sources
         )
+
+
+async def _plain_side(trail: Trail, hop: int, here: Target, address: str, neutrals: Neutrals) -> None:
+    """What an address that has no https says on port 80, to this name and to an innocent one: a block page to both?"""
+    innocent = next(iter(neutrals.answering("http")), None)
+    if here.scheme != "https" or innocent is None:
+        return
+    plain = target(f"http://{here.host}/")
+    innocent_first = _occasion(trail, hop, 1, Purpose.INNOCENT_NAME)
+    if await trail.chain(innocent_first, plain, address, COUNTERFACTUAL, name=innocent):
+        await trail.chain(_occasion(trail, hop, 1, Purpose.PLAIN_SIDE), plain, address, COUNTERFACTUAL)
 
 
 async def _asked_again(trail: Trail, hop: int, here: Target) -> None:

@@ -97,7 +97,7 @@ class _Work:
         measurement = self.judged()
         first = measurement.verdict
         assert first is not None
-        if first.status is Status.OK and not first.methods and not counterfactuals.cut_at_times(self.trail):
+        if first.status is Status.OK and first.rule != "page_alike" and not counterfactuals.cut_at_times(self.trail):
             self.done = measurement
             return
         if counterfactuals.cut_at_times(self.trail) or _beyond_dns(first):

@@ -38,6 +38,7 @@ class Purpose(StrEnum):
     INNOCENT_NAME = "innocent_name"  # the site's address, asked for a name nobody blocks
     NAME_ELSEWHERE = "name_elsewhere"  # the site's name, asked at an address that has nothing to do with it
     HTTPS_SIDE = "https_side"  # https on the host of a plain-http site
+    PLAIN_SIDE = "plain_side"  # plain http at the address of an https site that could not be connected to
     CHECKING_DISABLED = "checking_disabled"  # the same DNS question with CD=1
     NEUTRAL = "neutral"  # a site nobody blocks
 

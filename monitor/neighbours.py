@@ -38,7 +38,8 @@ class Neighbours:
     def _release(self, address: str) -> None:
         self._users[address] -= 1
         if not self._users[address]:
-            del self._users[address], self._locks[address]
+            del self._users[address]
+            self._locks.pop(address, None)  # none yet where the wait was cancelled
 
     def triggered(self, site: str, addresses: Iterable[str]) -> None:
         """This site met interference at these addresses just now."""

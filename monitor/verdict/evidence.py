@@ -7,10 +7,12 @@ from monitor import failures as f
 from monitor.models import Flow, Measurement, Role
 from monitor.verdict import flows, names
 from monitor.verdict.arrival import Arrival, Whose, arrive
-from monitor.verdict.facts import REDIRECTS, Count, Facts, Place
+from monitor.verdict.facts import INTERRUPTIONS, REDIRECTS, Count, Facts, Place
 from monitor.verdict.finding import Finding
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
+from monitor.verdict.likelihood import FLOOR, probability
 from monitor.verdict.names import NameView
+from monitor.verdict.pages import challenges
 
 CLOCK_WRONG_S = 86_400.0  # certificates are renewed weeks before they end; a day cannot make one invalid
 
@@ -126,11 +128,25 @@ class Evidence:
 
     @cached_property
     def line_is_overloaded(self) -> bool:
-        """What decides is slowness or silence, and most neutral sites are silent as well."""
-        if self.deciding is None or not self.deciding.method.endswith(("timeout", "rate", "stall")):
+        """Connections are cut or silent, and to most neutral sites as well."""
+        if self.deciding is None or self.deciding.layer == "dns":
             return False
         neutral = [check for check in self.conditions.neutral if check.family == 4 or self.conditions.online6]
-        return 2 * sum(1 for check in neutral if check.failure == f.TIMEOUT) > len(neutral)
+        return 2 * sum(1 for check in neutral if check.failure in INTERRUPTIONS) > len(neutral)
+
+    @property
+    def too_weak(self) -> bool:
+        """Is what decides less likely than FLOOR?"""
+        return self.deciding is not None and probability(self.deciding.evidence) < FLOOR
+
+    @cached_property
+    def refused_steadily(self) -> bool:
+        """By its status or a challenge, or by an error that every one of several attempts got."""
+        page = self.arrival.page
+        if page is None or (page.status or 0) < 500 or challenges(page):
+            return True
+        pages = [p for p in self.facts.http(self.place) if p.failure is None]
+        return len(pages) >= flows.REPEATED and all((p.status or 0) >= 500 for p in pages)
 
     @cached_property
     def certificates_are_replaced(self) -> bool:

@@ -11,6 +11,7 @@ from monitor.addresses import is_public
 from monitor.models import Control, Dns, Flow, Http, Measurement, Purpose, Role, Tcp, Tls
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
+MAX_HOPS = 11  # the URL and ten redirects
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 INTERRUPTIONS = frozenset({f.RESET, f.TIMEOUT, f.EOF, f.FAILED_HANDSHAKE, "connection_aborted"})
 _NEXT_RESOLVER = frozenset(
@@ -51,12 +52,12 @@ class Facts:
 
     def _urls(self) -> list[str]:
         if self.m.hops:
-            return list(self.m.hops)
+            return list(self.m.hops[:MAX_HOPS])
         urls = [self.m.url]
         last = max((seen.hop for seen in (*self.m.dns, *self.m.tcp, *self.m.http)), default=0)
-        for hop in range(1, last + 1):
+        for hop in range(1, min(last + 1, MAX_HOPS)):
             locations = [p.location for p in self.m.http if p.hop == hop - 1 and p.location]
-            urls.append(urljoin(urls[-1], locations[0]) if locations else urls[-1])
+            urls.append(_joined(urls[-1], locations[0]) if locations else urls[-1])
         return urls
 
     # --- names -------------------------------------------------------------------------------------------------
@@ -138,9 +139,9 @@ class Facts:
         """Responses of this hop's URL to the controls, complete or failed."""
         return [s for c in self.usable for s in c.http if _same_url(s.url, place.url)]
 
-    def control_arrives(self) -> bool:
-        """A control got a page at the end of the redirects."""
-        return any(_arrives(control) for control in self.usable)
+    def control_arrives(self, place: Place | None = None) -> bool:
+        """A control got a page at the end of the redirects; and, as far as it tells, by way of this hop."""
+        return any(_arrives(control) and (place is None or _by_way_of(control, place)) for control in self.usable)
 
     def _control_addresses(self, place: Place) -> set[str]:
         return {a for c in self.usable for answer in c.dns if answer.name == place.host for a in answer.answers} or {
@@ -153,6 +154,22 @@ class Facts:
 
 def _host(seen: Flow) -> str | None:
     return urlsplit(seen.url).hostname if isinstance(seen, Http) else None
+
+
+def _by_way_of(control: Control, place: Place) -> bool:
+    """Was the control at this hop? OONI's helper reports the end of its redirects alone, under the first URL."""
+    if place.hop == 0:
+        return True
+    hops = {s.hop for s in control.http}
+    ends_only = hops == {0} and not any(s.status in REDIRECTS for s in control.http) and not control.hops
+    return ends_only or any(_same_url(s.url, place.url) for s in control.http)
+
+
+def _joined(base: str, location: str) -> str:
+    try:
+        return urljoin(base, location)
+    except ValueError:
+        return base
 
 
 def _arrives(control: Control) -> bool:

@@ -3,6 +3,9 @@
 Each entry names its source. Whoever judges may give further ones (the lab knows its own page, a hub its country's).
 """
 
+import base64
+import zlib
+
 from msgspec import Struct
 
 from monitor.models import Http
@@ -32,3 +35,14 @@ def fingerprint(page: Http, body: str, known: tuple[Fingerprint, ...]) -> Finger
     """The known block page that this is, if it is one."""
     where = {"body": body, "location": page.location or ""}
     return next((entry for entry in known if entry.text in where[entry.where]), None)
+
+
+def text_of(page: Http) -> str:
+    """The page's text, as far as the measurement kept it."""
+    if not page.body:
+        return ""
+    try:
+        unpacked = zlib.decompressobj().decompress(base64.b64decode(page.body), 512 * 1024)
+    except (ValueError, zlib.error):
+        return ""
+    return unpacked.decode("utf-8", "replace")

@@ -58,7 +58,7 @@ def _tcp(facts: Facts, place: Place, tries: Sequence[Tcp]) -> Finding | None:
         return None
     per_address = [facts.control_tcp(place, address) for address in {s.address for s in tries}]
     control = Count(sum(c.passed for c in per_address), sum(c.failed for c in per_address))
-    if not _differs(len(failed), 0, control, facts.control_arrives()):
+    if not _differs(len(failed), 0, control, facts.control_arrives(place)):
         return None
     evidence = [method, *_support(failed, control)]
     settled = len(failed) >= REPEATED + 2 and control.passed >= 2 and not control.failed
@@ -73,18 +73,21 @@ def _tls(facts: Facts, place: Place, tries: Sequence[Tls]) -> Finding | None:
     cut = [s for s in tries if s.failure in INTERRUPTIONS]
     if not cut:
         return None
-    method = _tls_method(cut)
+    method = _tls_method(facts, cut)
+    if method is None:
+        return None
     innocent, elsewhere = facts.tls(place, Purpose.INNOCENT_NAME), facts.tls(place, Purpose.NAME_ELSEWHERE)
     if passed and method in ("tls.timeout", "throttling.rate"):
         return None  # what packet loss does as well
-    control, arrives = facts.control_tls(place), facts.control_arrives()
+    control, arrives = facts.control_tls(place), facts.control_arrives(place)
     return _cut(facts, place, method, cut, len(passed), control, innocent, elsewhere, arrives=arrives)
 
 
-def _tls_method(cut: Sequence[Tls]) -> str:
+def _tls_method(facts: Facts, cut: Sequence[Tls]) -> str | None:
     failure = _usual(cut) or ""
-    if failure == f.TIMEOUT and sum(1 for s in cut if s.bytes_received) * 2 > len(cut):
-        return "throttling.rate"  # the server's answer was on its way
+    trickled = [s for s in cut if s.bytes_received]
+    if failure == f.TIMEOUT and len(trickled) * 2 > len(cut):  # the server's answer was on its way
+        return None if line_is_slow(facts, trickled) else "throttling.rate"
     return f"tls.{_TLS[failure]}"
 
 
@@ -110,7 +113,7 @@ def _http(facts: Facts, place: Place, tries: Sequence[Http]) -> Finding | None:
         return None
     pages = facts.control_pages(place)
     complete = sum(1 for p in pages if p.failure is None)
-    control = Count(complete or int(facts.control_arrives()), len(pages) - complete)
+    control = Count(complete or int(facts.control_arrives(place)), len(pages) - complete)
     innocent, elsewhere = facts.http(place, Purpose.INNOCENT_NAME), facts.http(place, Purpose.NAME_ELSEWHERE)
     return _cut(facts, place, method, cut, len(passed), control, innocent, elsewhere)
 
@@ -122,16 +125,16 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
     trickled = [s for s in cut if s.status is not None or s.bytes_received >= RESPONSE_BYTES]
     if len(trickled) * 2 <= len(cut):
         return "http.timeout"
+    if facts.m.conditions.checked is None:
+        return "http.timeout"  # nobody knows how fast this line is
     if line_is_slow(facts, trickled):
         return None
     stalled = [s for s in trickled if s.last_byte_s is not None and s.last_byte_s < s.duration * STALLED_SHARE]
     return "throttling.stall" if len(stalled) * 2 > len(trickled) else "throttling.rate"
 
 
-def line_is_slow(facts: Facts, trickled: Sequence[Http]) -> bool:
-    """Is the site not slower by SLOWER than what else this line carries? Unknown where conditions were not checked."""
-    if facts.m.conditions.checked is None:
-        return False
+def line_is_slow(facts: Facts, trickled: Sequence[Http] | Sequence[Tls]) -> bool:
+    """Is the site not slower by SLOWER than what else this line carries, or does nobody know what it carries?"""
     best = max(s.bytes_received / max(s.duration, 0.001) for s in trickled)
     return facts.m.conditions.speed is None or facts.m.conditions.speed < best * SLOWER
 
@@ -163,6 +166,8 @@ def _cut(
     evidence = [method, *_support(cut, control)]
     if innocent_passed >= 2 and not innocent_cut:
         evidence.append("innocent_passes")
+    if innocent_cut and not innocent_passed:
+        evidence.append("innocent_cut")
     if named:
         evidence.append("name_cut_elsewhere")
     settled = not passed and not innocent_cut and (innocent_passed >= 2 or named) and control.passed > 0

@@ -1,12 +1,14 @@
 """What the vantage's resolvers said of a name, held against what trusted sources say."""
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor import failures as f
-from monitor.models import Dns, Purpose, ResolverCheck, Role
-from monitor.verdict.facts import Facts, Place, bogon, falls_through, outcome
+from monitor.models import Dns, Http, Purpose, ResolverCheck, Role
+from monitor.verdict.facts import REDIRECTS, Facts, Place, bogon, falls_through, outcome
 from monitor.verdict.finding import Finding
-from monitor.verdict.pages import same_page
+from monitor.verdict.fingerprints import fingerprint, text_of
+from monitor.verdict.pages import same_content, same_page
 
 _METHODS = {
     f.NXDOMAIN: "dns.nxdomain",
@@ -16,8 +18,10 @@ _METHODS = {
     f.TIMEOUT: "dns.timeout",
     "android_dns_cache_no_data": "dns.nxdomain",
 }
-# RFC 8914: DNSSEC Bogus .. NSEC Missing. The zone is broken, or the resolver says so; not a block.
-_DNSSEC_ERRORS = frozenset(range(5, 13))
+_DENIALS = frozenset({f.NXDOMAIN, f.NO_ANSWER})
+_TROUBLES = frozenset({f.SERVFAIL, f.DNS_REFUSED, f.DNS_MISBEHAVING})
+# RFC 8914: DNSSEC Indeterminate .. NSEC Missing, No Reachable Authority, Network Error. The zone is broken; not a block.
+_ZONE_ERRORS = frozenset({*range(5, 13), 22, 23})
 # Blocked, Censored, Filtered: the resolver itself says that it denies the name.
 _DENIED_ERRORS = frozenset({15, 16, 17})
 
@@ -67,7 +71,7 @@ def truth(facts: Facts, place: Place) -> Truth:
     addresses = frozenset(a for found, _ in outcomes for a in found)
     public = frozenset(a for a in addresses if not bogon(a))
     resolving = sum(1 for found, _ in outcomes if found)
-    denying = sum(1 for _, failure in outcomes if failure in (f.NXDOMAIN, f.NO_ANSWER))
+    denying = sum(1 for _, failure in outcomes if failure in _DENIALS | _TROUBLES)
     if public and resolving > denying:
         return Truth(state="resolves", addresses=public, sources=resolving)
     if public:
@@ -75,14 +79,11 @@ def truth(facts: Facts, place: Place) -> Truth:
     if addresses:
         return Truth(state="bogon", addresses=addresses, sources=len(outcomes))
     denials = [failure for _, failure in outcomes]
-    for state, names in (
-        ("nonexistent", {f.NXDOMAIN, f.NO_ANSWER}),
-        ("broken", {f.SERVFAIL, f.DNS_REFUSED, f.DNS_MISBEHAVING}),
-    ):
+    for state, names in (("nonexistent", _DENIALS), ("broken", _TROUBLES)):
         count = sum(1 for failure in denials if failure in names)
         if count:
             return Truth(state=state, sources=count)
-    if not outcomes and facts.control_arrives():
+    if not outcomes and facts.control_arrives(place):
         return Truth(state="resolves", sources=1)  # a control that reports only the end of its redirects got there
     return Truth(state="unknown")
 
@@ -92,7 +93,7 @@ def is_false(facts: Facts, place: Place, told: Truth, address: str) -> bool:
     if bogon(address):
         return told.state in ("resolves", "nonexistent")
     if told.state == "nonexistent":
-        return True
+        return _serves_anyone(facts, place, address)
     if (
         told.state != "resolves"
         or address in told.addresses
@@ -112,40 +113,58 @@ def _page_is_genuine(facts: Facts, place: Place, address: str) -> bool:
 
 
 def _shown_false(facts: Facts, place: Place, address: str) -> bool:
-    secure = facts.control_tls(place, address)
-    if secure.rejected and not secure.passed:
+    """By its certificate, or by its page; an address that only fails to answer may be one dead server of many."""
+    if _foreign_certificate(facts, place, address) and (facts.proven(place) or facts.control_genuine(place)):
         return True
-    connected = facts.control_tcp(place, address)
-    reaches = facts.control_genuine(place) or facts.control_arrives()
-    if reaches and (connected.failed or secure.failed) and not secure.passed:
+    pages = [p for p in facts.control_pages(place) if p.failure is None and (p.status or 0) < 500]
+    if any(p.address == address for p in pages) and any(p.address != address for p in pages):
         return True
-    if any(
-        s.address == address and s.failure in f.CERTIFICATE_FAILURES for s in facts.m.tls if s.server_name == place.host
-    ):
-        return bool(facts.proven(place) or facts.control_genuine(place))
-    pages = [p for p in facts.control_pages(place) if p.failure is None]
-    return any(p.address == address for p in pages) and any(p.address != address for p in pages)
+    return _serves_anyone(facts, place, address) and bool(facts.proven(place) or facts.control_arrives(place))
+
+
+def _foreign_certificate(facts: Facts, place: Place, address: str) -> bool:
+    """Somebody else's certificate there, for the vantage or the control. The site's own may be expired at one node."""
+    mine = [s for s in facts.m.tls if s.server_name == place.host]
+    theirs = [s for control in facts.usable for s in control.tls if s.server_name == place.host]
+    return any(
+        s.address == address and s.failure in (f.UNKNOWN_AUTHORITY, f.INVALID_HOSTNAME) for s in (*mine, *theirs)
+    )
+
+
+def _serves_anyone(facts: Facts, place: Place, address: str) -> bool:
+    """Does the address answer an innocent name with the very page it gives for this one, as a block page's server does?"""
+    plain = (*facts.http(place), *facts.http(place, Purpose.PLAIN_SIDE))
+    here = [p for p in plain if p.address == address and p.failure is None and not p.verified]
+    innocent = [p for p in facts.http(place, Purpose.INNOCENT_NAME) if p.address == address and p.failure is None]
+    alike = any(
+        p.status not in REDIRECTS and p.body_length and same_content(p, other) for p in here for other in innocent
+    )
+    return alike or _foreign_certificate(facts, place, address) or _has_fingerprint(facts, here)
+
+
+def _has_fingerprint(facts: Facts, pages: list[Http]) -> bool:
+    return any(fingerprint(p, text_of(p), facts.fingerprints) for p in pages)
 
 
 def _judged(
     facts: Facts, place: Place, seen: NameView, own: list[tuple[str, Role, tuple[str, ...], str | None]]
 ) -> NameView:
-    from msgspec.structs import replace
-
     method = _method(facts, place, seen)
     if method is None:
         return seen
     check = _check(facts, seen.resolver)
-    if seen.truth.state == "nonexistent" and seen.addresses:
-        if check is None:
-            return replace(seen, ghost=True)
-        if check.nonexistent != f.NXDOMAIN:
+    if seen.truth.state == "nonexistent":
+        if check is not None and check.nonexistent_answers:
             return replace(seen, wildcard=True)
-    if seen.failure and check and check.control_names and not check.control_names_answered:
+        if check is None or check.nonexistent != f.NXDOMAIN or not _all_deny(facts, place, seen):
+            return replace(seen, ghost=True)
+        if not all(a in seen.false for a in seen.addresses):
+            return replace(seen, ghost=True)  # an expired name that is still cached, perhaps
+    if seen.failure and _unhealthy(check, seen.failure):
         return replace(seen, outage=True)
     blame = _blame(facts, place, seen, own)
-    if _injected(facts, place, seen):
-        method, blame = "dns.injection", Role.ISP
+    if blame is Role.ISP and _injected(facts, place, seen):
+        method = "dns.injection"
     return replace(seen, blame=blame, lie=_finding(facts, place, seen, method))
 
 
@@ -154,6 +173,8 @@ def _method(facts: Facts, place: Place, seen: NameView) -> str | None:
     if seen.truth.state not in ("resolves", "nonexistent"):
         return None
     if seen.addresses:
+        if seen.truth.state == "nonexistent":
+            return "dns.bogon" if all(map(bogon, seen.addresses)) else "dns.hijack"
         if not all(a in seen.false for a in seen.addresses):
             return None
         return "dns.bogon" if all(map(bogon, seen.addresses)) else "dns.hijack"
@@ -168,9 +189,22 @@ def _zone_is_broken(facts: Facts, place: Place, seen: NameView) -> bool:
     if any(set(a.errors) & _DENIED_ERRORS for a in answers):
         return False
     return seen.failure == f.SERVFAIL and (
-        any(set(a.errors) & _DNSSEC_ERRORS for a in answers)
+        any(set(a.errors) & _ZONE_ERRORS for a in answers)
         or any(a.answers for a in unchecked if a.resolver == seen.resolver)
     )
+
+
+def _all_deny(facts: Facts, place: Place, seen: NameView) -> bool:
+    """Is the name gone for several trusted sources, and for public resolvers, unless answers are forged on the path?"""
+    public = [outcome(facts.answers(place, resolver))[0] for resolver in facts.public_resolvers(place)]
+    return seen.truth.sources >= 2 and (bool(facts.counter_answers(place)) or not all(public) or not public)
+
+
+def _unhealthy(check: ResolverCheck | None, failure: str) -> bool:
+    """Does the resolver fail for other names as well? Unchecked, its silence or its troubles accuse nobody."""
+    if check is None or not check.control_names:
+        return failure == f.TIMEOUT or failure in _TROUBLES
+    return 2 * check.control_names_answered <= check.control_names
 
 
 def _check(facts: Facts, resolver: str | None) -> ResolverCheck | None:
@@ -189,13 +223,13 @@ def _injected(facts: Facts, place: Place, seen: NameView) -> bool:
     """Forged on the path, whoever is asked: by a host that is no resolver, or alike in the name of every resolver."""
     if facts.counter_answers(place):
         return True
-    if seen.failure == f.TIMEOUT:
+    if seen.failure and seen.failure not in _DENIALS:
         return False
     answers = facts.answers(place, seen.resolver or "")
     contradicted = any(set(late.answers) & seen.truth.addresses for a in answers for late in a.late)
     public = [facts.answers(place, resolver) for resolver in facts.public_resolvers(place)]
     public = [said for said in public if outcome(said)[1] != f.TIMEOUT]
-    return contradicted or (bool(public) and all(_lies_alike(facts, place, seen, said) for said in public))
+    return contradicted or (len(public) >= 2 and all(_lies_alike(facts, place, seen, said) for said in public))
 
 
 def _lies_alike(facts: Facts, place: Place, seen: NameView, said: list[Dns]) -> bool:

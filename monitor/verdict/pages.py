@@ -17,9 +17,10 @@ TITLE_WORD = 5  # letters
 _COMMON_HEADERS = frozenset(
     {
         "accept-ranges", "age", "alt-svc", "cache-control", "connection", "content-encoding", "content-language",
-        "content-length", "content-type", "date", "etag", "expires", "keep-alive", "last-modified", "link", "location",
-        "p3p", "pragma", "server", "set-cookie", "strict-transport-security", "transfer-encoding", "upgrade", "vary",
-        "via", "x-cache", "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
+        "content-length", "content-security-policy", "content-type", "date", "etag", "expires", "keep-alive",
+        "last-modified", "link", "location", "p3p", "permissions-policy", "pragma", "referrer-policy", "server",
+        "set-cookie", "strict-transport-security", "transfer-encoding", "upgrade", "vary", "via", "x-cache",
+        "x-content-type-options", "x-frame-options", "x-powered-by", "x-xss-protection",
     }
 )  # fmt: skip
 _SIMHASH = re.compile(r"[0-9a-f]{1,16}")
@@ -33,11 +34,17 @@ _CHALLENGE = re.compile(
 
 def same_page(a: Http, b: Http) -> bool:
     """Would a reader call them the same page?"""
-    if a.status != b.status:
-        return False
-    if a.sha256 and a.sha256 == b.sha256:
-        return True
-    return _same_length(a, b) or shared_headers(a, b) or _same_title(a, b) or similar(a, b)
+    return surely_same(a, b) or (a.status == b.status and (_same_length(a, b) or shared_headers(a, b)))
+
+
+def surely_same(a: Http, b: Http) -> bool:
+    """By what it says: its bytes, its title, its words. Lengths and headers can be alike by chance."""
+    return a.status == b.status and (same_content(a, b) or _same_title(a, b) or similar(a, b))
+
+
+def same_content(a: Http, b: Http) -> bool:
+    """Byte by byte."""
+    return bool(a.sha256 and a.sha256 == b.sha256)
 
 
 def similar(a: Http, b: Http) -> bool:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from monitor.models import Status
-from monitor.verdict.arrival import Whose
+from monitor.verdict.arrival import ALIKE, Whose
 from monitor.verdict.evidence import Evidence
 from monitor.verdict.likelihood import probability
 
@@ -39,6 +39,8 @@ def _blocked(layer: str, why: str) -> Rule:
 RULES: tuple[Rule, ...] = (
     Rule("page_verified", lambda e: e.arrival.whose is Whose.GENUINE and bool(e.arrival.page and e.arrival.page.verified),
          Status.OK, "A complete page over a valid certificate is the site, whatever else was seen.", 0.999),
+    Rule("page_alike", lambda e: e.arrival.whose is Whose.GENUINE and ALIKE in e.arrival.proof,
+         Status.OK, "A page over plain http that resembles the control's by its length or its headers only.", 0.9),
     Rule("page_same", lambda e: e.arrival.whose is Whose.GENUINE,
          Status.OK, "A page over plain http that the control, or the https side of the host, confirms.", 0.98),
     Rule("network_down", lambda e: e.offline,
@@ -49,7 +51,7 @@ RULES: tuple[Rule, ...] = (
          Status.INCONCLUSIVE, "Every certificate is replaced: a company's or an antivirus program's proxy, not a censor of sites."),
     Rule("clock_wrong", lambda e: e.clock_is_wrong,
          Status.INCONCLUSIVE, "With a clock that far off no certificate can be judged."),
-    Rule("site_refuses_vantage", lambda e: e.arrival.whose is Whose.REFUSAL and e.control_gets_page,
+    Rule("site_refuses_vantage", lambda e: e.arrival.whose is Whose.REFUSAL and e.control_gets_page and e.refused_steadily,
          Status.GEOBLOCKED, "The site itself turns this vantage away and serves the control.", 0.97),
     Rule("site_error", lambda e: e.arrival.whose is Whose.REFUSAL and e.control_refused and _server_error(e),
          Status.DOWN, "The site answers everyone with an error.", 0.98),
@@ -74,7 +76,9 @@ RULES: tuple[Rule, ...] = (
     Rule("residual_neighbour", lambda e: e.residual,
          Status.INCONCLUSIVE, "A neighbour on the same address was cut a moment ago; what follows may be its echo."),
     Rule("line_overloaded", lambda e: e.line_is_overloaded,
-         Status.INCONCLUSIVE, "Neutral sites time out as well."),
+         Status.INCONCLUSIVE, "Neutral sites are cut or silent as well."),
+    Rule("weak_evidence", lambda e: e.too_weak,
+         Status.INCONCLUSIVE, "Something interferes, perhaps; it is not sure enough to accuse anybody."),
     _blocked("dns", "The resolver's answer is false while trusted sources and the site itself say otherwise."),
     _blocked("tcp", "The genuine address cannot be connected to from here; the control connects."),
     _blocked("tls", "The handshake with the genuine address is cut or its certificate replaced; the control's is not."),
