@@ -144,7 +144,7 @@ def prober(config: Config, named: VantageConfig, context: ssl.SSLContext, open_u
         tools=shared,
         conditions=ConditionsChecker(path, shared, config.measure.neutral),
         controls=_controls(config, path, shared, context, open_until),
-        probe=probe_id(path.network, path.name),
+        probe=probe_id(path.network),
     )
 
 

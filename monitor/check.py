@@ -47,7 +47,7 @@ async def _run(config: Config) -> int:
         _say(f"Vantage {vantage.name}: {_network(vantage)}; resolvers {_resolvers(vantage)}")
         if assemble.only_lan(vantage):
             _say(
-                "  All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole."
+                "All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole."
             )
     _say(
         f"A round is {len(sites) * len(measured)} measurements: "
@@ -78,7 +78,7 @@ async def _tried_from(config: Config, vantage: VantageConfig, context: ssl.SSLCo
         async def resolver(i: int, url: str) -> Tried:
             occasion = Occasion(since=asyncio.get_running_loop().time())
             answer = await tools.doh[i].ask(KNOWN_NAME, "A", occasion=occasion, timeout_s=timeout_s)
-            return Tried(kind="encrypted resolver", url=url, failure=answer.failure)
+            return Tried(kind="encrypted resolver", url=url, failure=None if answer.rcode else answer.failure)
 
         tried = await asyncio.gather(
             *(helper(url) for url in config.control.helpers),

@@ -30,6 +30,7 @@ MAX_RATIO = 400
 MAX_UNQUESTIONED = 256 * 1024 * 1024  # bytes; up to here the ratio is not looked at
 MAX_WINDOW = 128 * 1024 * 1024  # bytes; what `zstd --ultra` and `--long` ask for
 
+MAX_TOLD = 20  # unreadable lines of a file that are told one by one
 _CHUNK = 64 * 1024
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -68,15 +69,23 @@ class Readable(Protocol):
 def run(files: Sequence[Path], *, json: bool) -> int:
     """Judge every measurement in the files (`-`: standard input) and print it; 1 when something could not be read."""
     show = _show_json if json else _table()
+    unread = [_judge_all(file, show) for file in files]
+    return 1 if any(unread) else 0
+
+
+def _judge_all(file: Path, show: Show) -> int:
+    """How many places of a file could not be read; the first of them are told."""
     unread = 0
-    for file in files:
-        for where, found in measurements(file):
-            if isinstance(found, Measurement):
-                show(worded_measurement(msgspec.structs.replace(found, verdict=judge(found))))
-            else:
-                unread += 1
-                sys.stderr.write(f"{where}: {found}\n")
-    return 1 if unread else 0
+    for where, found in measurements(file):
+        if isinstance(found, Measurement):
+            show(worded_measurement(msgspec.structs.replace(found, verdict=judge(found))))
+            continue
+        unread += 1
+        if unread <= MAX_TOLD:
+            sys.stderr.write(f"{where}: {found}\n")
+    if unread > MAX_TOLD:
+        sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
+    return unread
 
 
 def measurements(file: Path, limits: Limits | None = None) -> Iterator[tuple[str, Measurement | UnreadableError]]:
@@ -177,7 +186,7 @@ def _zstd(source: Readable) -> Readable:
     try:
         import zstandard
     except ImportError as exc:
-        raise UnreadableError("is zstd: install almenara[zstd] to read it") from exc
+        raise UnreadableError("is zstd: install the extra zstd, or the package zstandard, to read it") from exc
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     return cast(Readable, decompressor.stream_reader(cast(Any, source), read_across_frames=True))
 
@@ -300,7 +309,7 @@ def _cells(measurement: Measurement) -> tuple[str, ...]:
     verdict = measurement.verdict
     if verdict is None:
         return (measurement.site, _network(measurement.network), "", "", "", "")
-    confidence = "-" if verdict.confidence is None else f"{verdict.confidence:.2f}"
+    confidence = "-" if verdict.confidence is None else f"{verdict.confidence:.3f}"
     methods = ", ".join(verdict.methods) or "-"
     return (measurement.site, _network(measurement.network), verdict.status, methods, confidence, verdict.rule)
 

@@ -146,9 +146,9 @@ def classify(files: tuple[Path, ...], json: bool, config_file: Path | None) -> i
 @almenara.command()
 @config_option
 def check(config_file: Path | None) -> int:
-    """Validate the configuration and try the controls.
+    """Validate the configuration, try the controls, say what would be measured.
 
-    X
+    Asks the helpers and the encrypted resolvers, but visits no site. Exit code 1 where no control answers at all.
     """
     with _worded_errors():
         config = _configuration(config_file, to_measure=True)
@@ -215,6 +215,9 @@ class _WrongUse(click.ClickException):
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the command's exit code."""
+    if sys.stdout is None:  # closed by the shell (`>&-`)
+        sys.stderr.write("almenara: cannot write: standard output is closed\n")
+        sys.exit(COULD_NOT)
     try:
         code = almenara.main(arguments, prog_name="almenara", standalone_mode=False)
         sys.stdout.flush()

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from monitor.failures import CERTIFICATE_FAILURES, NXDOMAIN
+from monitor.failures import INVALID_HOSTNAME, NXDOMAIN, UNKNOWN_AUTHORITY
 from monitor.models import Conditions, Dns, Http, NeutralCheck, Purpose, ResolverCheck
 from monitor.steps import dns
 from monitor.steps.occasion import Occasion
@@ -27,6 +27,7 @@ SILENT_S = 60.0  # how long a neutral site that did not answer is not asked for 
 SPEED_BODY = 8_192  # bytes; a shorter page says nothing about speed
 CONTROL_NAMES = 3  # asked of each resolver
 ATTEMPTS = 2
+REPLACED = frozenset({UNKNOWN_AUTHORITY, INVALID_HOSTNAME})  # a date that does not fit may be this machine's clock
 
 
 class Neutrals:
@@ -163,7 +164,7 @@ async def _visit(
     trail.hops.append(here)
     occasion = Occasion(since=trail.since, purpose=Purpose.NEUTRAL)
     for address in (*addresses, *addresses)[:ATTEMPTS]:
-        if await trail.chain(occasion, here, address, known[address]):
+        if await trail.chain(occasion, here, address, known[address]) is None:
             break
     return _outcome(trail, here, family)
 
@@ -211,7 +212,7 @@ def _captive(neutral: Sequence[NeutralCheck]) -> bool | None:
 def _intercepted(neutral: Sequence[NeutralCheck]) -> bool | None:
     """The certificate of every neutral site is replaced: a company's or an antivirus program's proxy."""
     secure = [check for check in neutral if check.url.startswith("https:") and check.layer in (None, "tls", "http")]
-    return all(check.failure in CERTIFICATE_FAILURES for check in secure) if secure else None
+    return all(check.failure in REPLACED for check in secure) if secure else None
 
 
 def _clock_offset(pages: Sequence[Http], now: datetime) -> float | None:
@@ -229,4 +230,4 @@ def _clock_offset(pages: Sequence[Http], now: datetime) -> float | None:
 
 def _speed(neutral: Sequence[NeutralCheck]) -> float | None:
     speeds = [check.speed for check in neutral if check.speed and check.expected]
-    return round(statistics.median(speeds)) if speeds else None
+    return float(round(statistics.median(speeds))) if speeds else None

@@ -6,6 +6,8 @@ triggers, since some censors keep cutting the pair of hosts for a minute or more
 """
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 import msgspec
 
@@ -28,20 +30,24 @@ NO_RESOLVER_TIMEOUT_S = 2.0
 
 async def check(trail: Trail, neutrals: Neutrals) -> None:
     """Make the counterfactuals that this trail's failures call for."""
-    jobs = []
-    for hop, here in enumerate(trail.hops):
-        if _passes_on(trail, hop):
-            continue
-        jobs += [_twice(trail, hop, here, a, neutrals) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
-        for address in _unconnected(trail, hop)[:MAX_ADDRESSES]:
-            jobs.append(_again(trail, hop, here, address))
-            jobs.append(_plain_side(trail, hop, here, address, neutrals))
-        jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
-        jobs.append(_no_resolver(trail, hop, here, neutrals))
-        if here.scheme == "http":
-            jobs.append(_https_side(trail, hop, here))
     async with trail.hold({seen.address for seen in trail.tcp}):
+        jobs = [job for hop, here in enumerate(trail.hops) for job in _jobs(trail, hop, here, neutrals)]
         await asyncio.gather(*jobs)
+
+
+def _jobs(trail: Trail, hop: int, here: Target, neutrals: Neutrals) -> list[Coroutine[Any, Any, None]]:
+    """What one hop calls for."""
+    if _passes_on(trail, hop):
+        return []
+    jobs = [_twice(trail, hop, here, a, neutrals) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
+    for address in _unconnected(trail, hop)[:MAX_ADDRESSES]:
+        jobs.append(_again(trail, hop, here, address))
+        jobs.append(_plain_side(trail, hop, here, address, neutrals))
+    jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
+    jobs.append(_no_resolver(trail, hop, here, neutrals))
+    if here.scheme == "http":
+        jobs.append(_https_side(trail, hop, here))
+    return jobs
 
 
 def cut_at_times(trail: Trail) -> bool:
@@ -107,14 +113,17 @@ async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutrals: Neu
     """The site's name at an address that has nothing to do with it, if that address answers for itself just before.
 
     Another neutral site each time, the last first: some censors keep cutting the pair of hosts for a minute, and that
-    must look neither like a second cut of this name nor like an outage.
+    must look neither like a second cut of this name nor like an outage. And first with another neutral site's name:
+    some servers cut every name that is not theirs.
     """
     known = list(neutrals.answering(here.scheme).items())
     if not known:
         return
     host, address = known[-n % len(known)]
-    itself = msgspec.structs.replace(here, url=f"{here.scheme}://{host}/", host=host)
-    if await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL):
+    stranger = next((other for other, _ in known if other != host), host)
+    itself = msgspec.structs.replace(here, url=f"{here.scheme}://{stranger}/", host=stranger)
+    failure = await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL)
+    if failure is None or failure in CERTIFICATE_FAILURES:
         there = _occasion(trail, hop, n, Purpose.NAME_ELSEWHERE)
         await trail.chain(there, here, address, COUNTERFACTUAL)
         if here.scheme == "http":  # a valid certificate there: that address serves the site, too
@@ -139,17 +148,18 @@ async def _plain_side(trail: Trail, hop: int, here: Target, address: str, neutra
         return
     plain = target(f"http://{here.host}/")
     innocent_first = _occasion(trail, hop, 1, Purpose.INNOCENT_NAME)
-    if await trail.chain(innocent_first, plain, address, COUNTERFACTUAL, name=innocent):
+    if await trail.chain(innocent_first, plain, address, COUNTERFACTUAL, name=innocent) is None:
         await trail.chain(_occasion(trail, hop, 1, Purpose.PLAIN_SIDE), plain, address, COUNTERFACTUAL)
 
 
 async def _asked_again(trail: Trail, hop: int, here: Target) -> None:
-    """Each of the vantage's own resolvers, once more: a lie is told twice."""
+    """Each of the vantage's own resolvers, twice more: a lie is told again, a lost answer is not lost each time."""
     if not trail.addresses(here.host) or "literal" in trail.addresses(here.host).get(here.host, ()):
         return
-    occasion = _occasion(trail, hop, trail.tools.settings.attempts + 1, Purpose.SITE)
-    for resolver in trail.vantage.resolvers:
-        trail.keep(await _ask(trail, resolver, here.host, occasion))
+    for n in range(1, ROUNDS + 1):
+        occasion = _occasion(trail, hop, trail.tools.settings.attempts + n, Purpose.SITE)
+        for resolver in trail.vantage.resolvers:
+            trail.keep(await _ask(trail, resolver, here.host, occasion))
 
 
 async def _checking_disabled(trail: Trail, hop: int, here: Target) -> None:

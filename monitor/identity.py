@@ -11,10 +11,14 @@ from monitor.models import Network
 SECRET_BYTES = 32
 
 
-def probe_id(network: Network, vantage: str) -> str:
-    """16 hex digits: keyed by this installation's secret over the network's number, or the vantage's name without one."""
-    where = f"AS{network.asn}" if network.asn else f"vantage:{vantage}"
-    return hmac.new(_secret(), where.encode(), hashlib.sha256).hexdigest()[:16]
+def probe_id(network: Network) -> str:
+    """16 hex digits: keyed by this installation's secret over the network's number.
+
+    Where the network is not known, another one each run: the same one would link this machine on different networks.
+    """
+    if not network.asn:
+        return secrets.token_hex(8)
+    return hmac.new(_secret(), f"AS{network.asn}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
 def _secret() -> bytes:

@@ -3,10 +3,11 @@
 import asyncio
 import socket
 import uuid
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Protocol
 
 import msgspec
@@ -24,6 +25,7 @@ from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
 __all__ = ["Asker", "Prober", "Tools", "observe"]
 
+MAX_SHOWN = 2048  # characters of a hop's URL, when a control is asked about it
 MAX_CONTROLLED_HOPS = 3  # asked again with all attempts, of a failing measurement
 
 
@@ -58,7 +60,8 @@ class Prober:
         before = await self.conditions.recent()
         work = _Work(prober=self, here=here, started=started, conditions=before, trail=self._trail(before))
         try:
-            async with asyncio.timeout(self.tools.settings.budget_s):
+            async with asyncio.timeout(self.tools.settings.budget_s) as deadline:
+                work.trail.hold = partial(_hold, self.neighbours, deadline)
                 await work.run()
         except TimeoutError:
             pass  # what was seen until then is judged
@@ -76,7 +79,7 @@ class Prober:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
         works = {4: conditions.online4 is not False, 6: conditions.online6 is True}
         families = frozenset(family for family in works if works[family])
-        return Trail(vantage=self.vantage, tools=self.tools, families=families, hold=self.neighbours.hold)
+        return Trail(vantage=self.vantage, tools=self.tools, families=families)
 
 
 @dataclass(kw_only=True)
@@ -124,7 +127,8 @@ class _Work:
 
     def _shown(self, here: Target) -> str:
         """A hop's URL as a control may see it."""
-        return without_subscriber(here.url, self.here.host)
+        shown = without_subscriber(here.url, self.here.host)
+        return shown if len(shown) <= MAX_SHOWN else shown.partition("?")[0][:MAX_SHOWN]
 
     async def _control_again(self) -> None:
         """As many attempts as the vantage made, at every hop that failed."""
@@ -193,6 +197,18 @@ def _local_addresses(vantage: Vantage) -> set[str]:
         except OSError:
             continue
     return found
+
+
+@asynccontextmanager
+async def _hold(neighbours: Neighbours, deadline: asyncio.Timeout, addresses: Iterable[str]) -> AsyncIterator[None]:
+    """Have the addresses for oneself; waiting for neighbours is not charged to the site's budget."""
+    loop = asyncio.get_running_loop()
+    since = loop.time()
+    async with neighbours.hold(addresses):
+        when = deadline.when()
+        if when is not None and not deadline.expired():
+            deadline.reschedule(when + loop.time() - since)
+        yield
 
 
 def _beyond_dns(verdict: Verdict) -> bool:

@@ -48,7 +48,9 @@ class Table:
         self._out = Console(file=sys.stdout, highlight=False, soft_wrap=True)
         self._err = Console(stderr=True, highlight=False)
         columns = (TextColumn("measuring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._progress = Progress(*columns, console=self._err, transient=True, disable=not self._err.is_terminal)
+        # On one terminal both must go through one console, or rows are written into the bar.
+        shown_on = self._out if self._out.is_terminal else self._err
+        self._progress = Progress(*columns, console=shown_on, transient=True, disable=not self._err.is_terminal)
         self._task = self._progress.add_task("", total=None)
         self._seen: Counter[str] = Counter()
         self._progress.start()

@@ -37,6 +37,7 @@ LINGER_S = (
 RETRY_PAUSE_S = 0.3
 OWN_SOURCES = ("isp", "lan", "literal")
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
+MAX_COOKIES = 20
 BODY_KEPT = 64 * 1024  # bytes of a page that is kept as evidence
 
 Further = Callable[[int, Target, Sequence[str]], Awaitable[Sequence[str]]]
@@ -192,19 +193,19 @@ class Trail:
                 await asyncio.gather(*(self._address(hop, here, a, by) for a, by in addresses.items()))
 
     async def _address(self, hop: int, here: Target, address: str, sources: tuple[str, ...]) -> None:
-        def attempt(n: int) -> Awaitable[bool]:
+        def attempt(n: int) -> Awaitable[str | None]:
             return self.chain(Occasion(since=self.since, hop=hop, attempt=n), here, address, sources)
 
-        passed = await attempt(1)
-        wanted = self.attempts_each if passed else max(self.attempts_each, self.tools.settings.attempts)
+        failed = await attempt(1)
+        wanted = self.attempts_each if failed is None else max(self.attempts_each, self.tools.settings.attempts)
         if wanted > 1:
             await asyncio.sleep(RETRY_PAUSE_S)
             await asyncio.gather(*(attempt(n) for n in range(2, wanted + 1)))
 
     async def chain(
         self, occasion: Occasion, here: Target, address: str, sources: tuple[str, ...], *, name: str | None = None
-    ) -> bool:
-        """One connection, step by step; True when the page came. name: said instead of the host (a counterfactual)."""
+    ) -> str | None:
+        """One connection, step by step; its failure. name: said instead of the host (a counterfactual)."""
         said = name or here.host
         timeout_s = self.timeout_s
         connected, stream = await tcp.connect(
@@ -212,7 +213,7 @@ class Trail:
         )
         self.tcp.append(connected)
         if stream is None:
-            return False
+            return connected.failure
         try:
             protocol, verified = "http/1.1", here.scheme == "https"
             if verified:
@@ -221,7 +222,7 @@ class Trail:
                 )
                 self.tls.append(shaken)
                 if secure is None:
-                    return False
+                    return shaken.failure
                 stream, protocol = secure, shaken.alpn or protocol
             seen, body = await http.exchange(
                 stream,
@@ -235,15 +236,19 @@ class Trail:
                 address=address,
                 port=here.port,
             )
-            self.pages.append((seen, body))
-            return seen.failure is None
+            # Of a page only what may become evidence is held: a site has many addresses, attempts and hops.
+            self.pages.append((seen, b"" if seen.status in REDIRECTS else body[:BODY_KEPT]))
+            return seen.failure
         finally:
             stream.close()
 
     def _request_headers(self, here: Target) -> tuple[tuple[str, str], ...]:
-        request = httpx.Request("GET", here.url)
-        self._cookies.set_cookie_header(request)
-        cookie = request.headers.get("cookie")
+        try:
+            request = httpx.Request("GET", here.url)
+            self._cookies.set_cookie_header(request)
+            cookie = request.headers.get("cookie")
+        except ValueError:  # a name or a cookie that httpx cannot encode
+            return self.headers
         return (*self.headers, ("Cookie", cookie)) if cookie else self.headers
 
     def _next(self, hop: int, here: Target) -> Target | None:
@@ -261,9 +266,14 @@ class Trail:
         return None
 
     def _keep_cookies(self, here: Target, seen: Http) -> None:
-        headers = [pair for pair in seen.headers if pair[0].lower() == "set-cookie"][:20]
-        response = httpx.Response(seen.status or 0, headers=headers, request=httpx.Request("GET", here.url))
-        self._cookies.extract_cookies(response)
+        headers = [pair for pair in seen.headers if pair[0].lower() == "set-cookie" and pair[1].isascii()]
+        try:
+            request = httpx.Request("GET", here.url)
+            self._cookies.extract_cookies(
+                httpx.Response(seen.status or 0, headers=headers[:MAX_COOKIES], request=request)
+            )
+        except ValueError:
+            return  # a name that httpx cannot encode
 
 
 def _merge(known: dict[str, tuple[str, ...]], addresses: Iterable[str], source: str) -> None:
@@ -303,7 +313,7 @@ def _as_kept(seen: Http, body: bytes, clean: Clean) -> Http:
     evidence = seen.failure is not None or not seen.verified or seen.status is None or seen.status >= 400
     if not (evidence and cleaned) or seen.purpose is Purpose.NEUTRAL:
         return seen
-    return msgspec.structs.replace(seen, body=base64.b64encode(zlib.compress(cleaned[:BODY_KEPT])).decode())
+    return msgspec.structs.replace(seen, body=base64.b64encode(zlib.compress(cleaned)).decode())
 
 
 async def observe(

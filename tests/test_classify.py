@@ -161,7 +161,7 @@ def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.Captu
 def test_zstd_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path / "x", zstd(LINE))
     monkeypatch.setitem(sys.modules, "zstandard", None)
-    assert read(path) == [":1 is zstd: install almenara[zstd] to read it"]
+    assert read(path) == [":1 is zstd: install the extra zstd, or the package zstandard, to read it"]
 
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

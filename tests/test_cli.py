@@ -194,6 +194,7 @@ def test_check_says_what_it_would_do_and_that_no_control_answers(empty):
         "Consent: `almenara measure` asks for it, unless it was given before.",
         "Sites: 2",
         "Vantage here: CANTV, AS8048, VE, this machine's own connection; resolvers 127.0.0.1:1",
+        "All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole.",
         "A round is 2 measurements: 16 at once, each within 120 s.",
         "Not used by this version: schedule",
         "From here, test helper http://127.0.0.1:1/ does not answer (connection_refused)",

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from monitor.models import Neighbour
@@ -27,9 +27,10 @@ class Clock(asyncio.SelectorEventLoop):
         return self.passed
 
     def _run_once(self) -> None:
-        scheduled: list[asyncio.TimerHandle] = self._scheduled  # type: ignore[attr-defined]
+        # A timer that was cancelled stays in the heap; to stop there would be to wait for the next one in real time.
+        scheduled = [handle.when() for handle in self._scheduled if not handle.cancelled()]  # type: ignore[attr-defined]
         if not self._ready and scheduled:  # type: ignore[attr-defined]
-            self.passed = max(self.passed, min(handle.when() for handle in scheduled))
+            self.passed = max(self.passed, min(scheduled))
         super()._run_once()  # type: ignore[misc]
 
 
@@ -98,6 +99,7 @@ def test_no_address_is_no_wait() -> None:
     run(lambda ledger: Street(ledger).measure("x", []))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.sampled_from("abcd"), max_size=4), st.integers(0, 3), st.integers(0, 3)), max_size=12
@@ -114,7 +116,7 @@ def test_any_crowd_gets_through_and_leaves_nothing_behind(crowd: list[tuple[list
     run(story)
 
 
-@pytest.mark.xfail(strict=True, raises=KeyError, reason="_release deletes locks that were never made")
+@settings(deadline=None)
 @example([(["a"], 1), (["a", "b"], 1)], [(1, 0.5)])
 @given(
     st.lists(st.tuples(st.lists(st.sampled_from("abc"), max_size=3), st.integers(0, 4)), min_size=1, max_size=8),

@@ -9,6 +9,7 @@ from verdict_cases import (
     FALSE,
     HTTP,
     HTTPS,
+    NEWS,
     NOTICE,
     SITE,
     SITE6,
@@ -23,11 +24,12 @@ from monitor.models import Purpose, Status
 from monitor.verdict import RULES, judge
 from monitor.verdict.evidence import Evidence
 from monitor.verdict.fingerprints import KNOWN
-from monitor.verdict.likelihood import LOG10_LR
+from monitor.verdict.likelihood import FLOOR, LOG10_LR
 
 WWW, MOBILE, EDITION = "http://www.elpitazo.example/", "http://m.elpitazo.example/", "https://ve.elpitazo.example/"
 NOTICE_AT = "http://186.167.3.3/aviso"
 OTHER = "Busco apartamento en alquiler, vendo carro usado, compro oro y plata, clasificados gratis de la semana. " * 30
+LOTTERY = "Sorteo de lotería, números ganadores, resultados del béisbol y de las carreras de caballos. " * 8
 KNOWN_PAGE = next(entry.text for entry in KNOWN if entry.where == "body")
 
 
@@ -49,6 +51,11 @@ def fails_there(case: Case, how: str) -> Case:
 def denied(said: str, **more: object) -> Case:
     """The ISP's resolver says so three times; the genuine site opens at the address that others give."""
     return measured().dns(isp=said, times=3, **more).dns(doh=SITE).opens()
+
+
+def block_server(case: Case) -> Case:
+    """The false address gives everybody the same page, whatever name is asked for."""
+    return case.opens(FALSE, text=NOTICE).innocent("", FALSE, text=NOTICE)
 
 
 def trickle(speed: float, last_byte_s: float) -> dict[str, object]:
@@ -87,13 +94,30 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "a page lost by chance": (opens_there(honest().cut("http.timeout", times=1).opens(times=2)), "ok", (), "page_verified"),
     "refuses the control, serves the vantage":
         (honest().opens().control().dns(helper=SITE).cut("tcp.timeout"), "ok", (), "page_verified"),
-    "the https side says the same with another status":
-        (honest(HTTP).opens().https_side(status=203), "ok", (), "page_same"),
+    "a page that the control gets word for word, over a rewritten header":
+        (opens_there(honest(HTTP).opens(headers=(("Via", "1.1 proxy"),))), "ok", (), "page_same"),
     "pages too long to be kept whole":
-        (opens_there(honest(HTTP).opens(text=OTHER, truncated=True), truncated=True), "ok", (), "page_same"),
-    "an empty page": (opens_there(honest(HTTP).opens(status=204, text=""), status=204, text=""), "ok", (), "page_same"),
+        (opens_there(honest(HTTP).opens(text=OTHER, truncated=True), truncated=True), "ok", (), "page_alike"),
+    "a page as long as the control's":
+        (opens_there(honest(HTTP).opens(text=OTHER)), "ok", (), "page_alike"),
+    "a page as long as the control's, another elsewhere":
+        (opens_there(honest(HTTP).opens(text=OTHER).elsewhere("", text=NOTICE)), "ok", (), "page_alike"),
+    "a page with a header that the control's has":
+        (opens_there(honest(HTTP).opens(text=NOTICE, headers=(("X-Pitazo", "1"),)), headers=(("X-Pitazo", "2"),)),
+         "ok", (), "page_alike"),
+    "an empty page":
+        (opens_there(honest(HTTP).opens(status=204, text=""), status=204, text=""), "ok", (), "page_same"),
+    "an empty page, and no digest of nothing":
+        (opens_there(honest(HTTP).opens(status=204, text="", sha256=None), status=204, text=""), "ok", (), "page_alike"),
     # --- the site refuses ------------------------------------------------------------------------------------------
     "the site answers 403 here": (opens_there(honest().opens(status=403)), "geoblocked", (), "site_refuses_vantage"),
+    "the site answers 503 here, again and again":
+        (opens_there(honest().opens(status=503, times=3)), "inconclusive", (), "error_here"),
+    "the site answers 503 here, once":
+        (opens_there(honest().opens(status=503)), "inconclusive", (), "error_here"),
+    "the site says that it was asked too often": (opens_there(honest().opens(status=429)), "inconclusive", (), "error_here"),
+    "the site answers 503 here, with a challenge":
+        (opens_there(honest().opens(status=503, title="Just a moment...")), "geoblocked", (), "site_refuses_vantage"),
     "the site answers 451 here, others arrive":
         (honest().opens(status=451).control("https://other.example/").dns(helper=SITE).opens(),
          "geoblocked", (), "site_refuses_vantage"),
@@ -110,8 +134,22 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "the site answers 403 here on http, from its own server":
         (opens_there(honest(HTTP).opens(status=403, text="No", headers=(("X-Pitazo", "1"),)), headers=(("X-Pitazo", "2"),)),
          "geoblocked", (), "site_refuses_vantage"),
+    "the site answers 403 here on http, as long as for the control":
+        (opens_there(honest(HTTP).opens(status=403, text=OTHER), status=403), "ok", (), "site_refuses_everyone"),
     "the https side answers 403, too":
         (honest(HTTP).opens(status=403).https_side(status=403), "inconclusive", (), "refused_without_control"),
+    "an article that quotes a known block page":
+        (opens_there(honest(HTTP).opens(text=NEWS + KNOWN_PAGE), text=NEWS + KNOWN_PAGE), "ok", (), "page_same"),
+    "an article that quotes a known block page, as on the https side":
+        (honest(HTTP).opens(text=NEWS + KNOWN_PAGE).https_side(text=NEWS + KNOWN_PAGE), "ok", (), "page_same"),
+    "an honest address of IPv6 beside a lie, where IPv6 does not work":
+        (measured().dns(isp="NXDOMAIN", times=3).dns(isp=SITE6, kind="AAAA").dns(doh=SITE).opens(),
+         "blocked", ("dns.nxdomain",), "blocked_dns"),
+    "an honest address of IPv6 beside a lie, where IPv6 works":
+        (measured().conditions(online6=True).dns(isp="NXDOMAIN", times=3).dns(isp=SITE6, kind="AAAA").dns(doh=SITE)
+         .opens(SITE6), "ok", (), "page_verified"),
+    "of two pages the site's own counts, whichever came first":
+        (opens_there(honest(HTTP).opens(text=NOTICE).opens()), "ok", (), "page_same"),
     # --- redirects -------------------------------------------------------------------------------------------------
     "redirects without end, for everyone":
         (honest().opens(status=302, location=HTTPS, text="")
@@ -145,6 +183,9 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (opens_there(honest().conditions(intercepted=True).cut("tls.certificate")), "inconclusive", (), "certificates_replaced"),
     "a clock two years off":
         (opens_there(honest().conditions(clock_offset=6e7).cut("tls.expired")), "inconclusive", (), "clock_wrong"),
+    "a clock two years off, so that every certificate looks replaced":
+        (opens_there(honest().conditions(clock_offset=6e7, intercepted=True).cut("tls.expired")),
+         "inconclusive", (), "clock_wrong"),
     "the resolver is down for every name":
         (denied("timeout").resolver_check("isp", answered=0), "inconclusive", (), "resolver_outage"),
     "a Pi-hole": (measured().dns(lan="0.0.0.0", isp=SITE, doh=SITE).opens(), "inconclusive", (), "local_resolver"),
@@ -154,11 +195,48 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (opens_there(honest().neighbour().cut("tls.reset")), "inconclusive", (), "residual_neighbour"),
     "neutral sites time out as well":
         (opens_there(honest().neutral(f.TIMEOUT).cut("tls.timeout")), "inconclusive", (), "line_overloaded"),
+    "neutral sites are reset as well":
+        (opens_there(honest().neutral(f.RESET, "tls").cut("tls.reset")), "inconclusive", (), "line_overloaded"),
+    "silence, once, at an address where whatever is said is cut":
+        (opens_there(honest().cut("tls.timeout", times=1).innocent("tls.timeout")), "inconclusive", (), "weak_evidence"),
+    "a dropped address, tried once, and a control that tells only of the page":
+        (honest().cut("tcp.timeout", times=1).control(tcp=(), tls=()).opens(), "inconclusive", (), "weak_evidence"),
+    "dns.servfail, told once, and nothing else":
+        (measured().dns(isp="SERVFAIL", doh=SITE), "inconclusive", (), "weak_evidence"),
     "every dead name is answered with advertisements":
-        (measured(HTTP).resolver_check("isp", nonexistent="NOERROR").dns(isp=FALSE, doh="NXDOMAIN").opens(FALSE, text=OTHER),
+        (block_server(measured(HTTP).resolver_check("isp", dead=FALSE).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN")),
          "down", (), "name_gone"),
     "a dead name is answered, by a resolver nobody checked":
-        (measured(HTTP).unchecked().dns(isp=FALSE, doh="NXDOMAIN").opens(FALSE, text=OTHER), "inconclusive", (), "ghost_name"),
+        (block_server(measured(HTTP).unchecked().dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN")),
+         "inconclusive", (), "ghost_name"),
+    "a dead name is answered, by a resolver that was silent when asked for another dead name":
+        (block_server(measured(HTTP).resolver_check("isp", dead=f.TIMEOUT).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN")),
+         "inconclusive", (), "ghost_name"),
+    "a dead name is answered, and one source alone says that it is dead":
+        (block_server(measured(HTTP).dns(isp=FALSE, doh="NXDOMAIN")), "inconclusive", (), "ghost_name"),
+    "a name that is dead for DoH resolves for every public resolver":
+        (block_server(measured(HTTP).dns(isp=FALSE, public=SITE, public2=SITE, doh="NXDOMAIN", doh2="NXDOMAIN")),
+         "inconclusive", (), "ghost_name"),
+    "a dead name is answered with a page that only this name gets":
+        (measured(HTTP).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN").opens(FALSE, text=NOTICE)
+         .innocent("", FALSE, text=OTHER), "inconclusive", (), "ghost_name"),
+    "a dead name is answered with a redirect that everybody gets":
+        (measured(HTTP).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN").opens(FALSE, status=302, location=NOTICE_AT)
+         .innocent("", FALSE, status=302, location=NOTICE_AT), "inconclusive", (), "ghost_name"),
+    "the resolver is silent, and nobody checked it":
+        (opens_there(denied("timeout").unchecked()), "inconclusive", (), "resolver_outage"),
+    "the resolver answers one name of three":
+        (opens_there(denied("SERVFAIL").resolver_check("isp", answered=1)), "inconclusive", (), "resolver_outage"),
+    "name servers out of reach, as the resolver itself says":
+        (denied("SERVFAIL", errors=(22,)), "inconclusive", (), "undecided"),
+    "name servers that fail for nearly everybody":
+        (measured().dns(isp="SERVFAIL", doh="SERVFAIL", doh2=SITE, times=3), "inconclusive", (), "no_control"),
+    "an address that others are not given, closed to everyone":
+        (measured().dns(isp=FALSE, doh=SITE).cut("tcp.timeout", FALSE, times=5).opens()
+         .control().dns(helper=SITE).cut("tcp.timeout", FALSE).opens(), "inconclusive", (), "undecided"),
+    "an address that others are not given, and its plain side says different things to different names":
+        (measured().dns(isp=FALSE, doh=SITE).cut("tcp.refused", FALSE).plain_side(FALSE, to_others=OTHER).opens(),
+         "inconclusive", (), "no_control"),
     "a cut, and no control": (honest().cut("tls.reset"), "inconclusive", (), "no_control"),
     "a cut, and a helper that is down":
         (honest().cut("tls.reset").control(failure="generic_timeout_error"), "inconclusive", (), "no_control"),
@@ -167,6 +245,23 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (opens_there(honest(HTTP).opens(text=NOTICE)), "inconclusive", (), "page_unproven"),
     "another redirect, and nothing that tells whose":
         (opens_there(honest(HTTP).opens(status=302, location="http://ofertas.example/", text="")),
+         "inconclusive", (), "page_unproven"),
+    "the https side says the same with another status, and no control":
+        (honest(HTTP).opens().https_side(status=203), "inconclusive", (), "no_control"),
+    "another page, once, and the https side differs":
+        (opens_there(honest(HTTP).opens(text=NOTICE).https_side()), "inconclusive", (), "page_unproven"),
+    "another page, not the same each time, and the https side differs":
+        (opens_there(honest(HTTP).opens(text=NOTICE, times=2).opens(text=LOTTERY).https_side()),
+         "inconclusive", (), "page_unproven"),
+    "another redirect, and the https side differs":
+        (opens_there(honest(HTTP).opens(status=302, text="", location=NOTICE_AT, times=3).https_side()),
+         "inconclusive", (), "page_unproven"),
+    "another page, the same at two hosts of the site's own content network":
+        (opens_there(honest(HTTP).opens(text=NOTICE).elsewhere("", text=NOTICE).serves_https_elsewhere()),
+         "inconclusive", (), "page_unproven"),
+    "another redirect, the same at two hosts of the site's own content network":
+        (opens_there(honest(HTTP).opens(status=302, text="", location=NOTICE_AT)
+                     .elsewhere("", status=302, text="", location=NOTICE_AT).serves_https_elsewhere()),
          "inconclusive", (), "page_unproven"),
     "another page, and yet another elsewhere":
         (opens_there(honest(HTTP).opens(text=NOTICE).elsewhere("", text=NOTICE, status=404)), "inconclusive", (), "page_unproven"),
@@ -190,6 +285,18 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "random resets, for the control too":
         (honest().cut("tls.reset", times=4).control().dns(helper=SITE).opens(times=2).cut("tls.reset", times=3),
          "inconclusive", (), "undecided"),
+    "a handshake that trickles like everything else on this line":
+        (opens_there(honest().conditions(speed=300.0).cut("tls.timeout", bytes_received=2_000)),
+         "inconclusive", (), "undecided"),
+    "cut at this address whatever the name, and the name passes elsewhere":
+        (opens_there(honest().cut("tls.timeout").innocent("tls.timeout").elsewhere()), "inconclusive", (), "weak_evidence"),
+    "two controls contradict each other":
+        (opens_there(honest().cut("tls.reset")).control(id="b").dns(helper=SITE).cut("tls.reset"),
+         "inconclusive", (), "undecided"),
+    "a resolver that loses one question of three":
+        (opens_there(denied("timeout").resolver_check("isp", answered=2)), "inconclusive", (), "resolver_outage"),
+    "a page for which the control waited as long as we did":
+        (opens_there(honest().cut("http.timeout"), duration=9.0), "inconclusive", (), "undecided"),
     "a line of 100 kbit/s":
         (opens_there(honest().conditions(speed=12_000.0).cut("http.timeout", **trickle(11_000, 9.9))),
          "inconclusive", (), "undecided"),
@@ -228,8 +335,26 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "dns.injection, in the name of every resolver":
         (opens_there(denied("NXDOMAIN", public="NXDOMAIN", public2="NXDOMAIN")), "blocked", ("dns.injection",), "blocked_dns"),
     "dns.injection of an address":
-        (measured().dns(isp="127.0.0.1", public="127.0.0.1", public2="timeout", doh=SITE).opens(),
+        (measured().dns(isp="127.0.0.1", public="127.0.0.1", public2="10.0.0.9", doh=SITE).opens(),
          "blocked", ("dns.injection",), "blocked_dns"),
+    "dns.bogon, alike at one public resolver only":
+        (measured().dns(isp="127.0.0.1", public="127.0.0.1", public2="timeout", doh=SITE).opens(),
+         "blocked", ("dns.bogon",), "blocked_dns"),
+    "dns.timeout, and public resolvers are silent as well":
+        (denied("timeout", public="timeout", public2="timeout"), "blocked", ("dns.timeout",), "blocked_dns"),
+    "dns.servfail, and public resolvers fail as well":
+        (denied("SERVFAIL", public="SERVFAIL", public2="SERVFAIL"), "blocked", ("dns.servfail",), "blocked_dns"),
+    "dns.nxdomain, by a resolver nobody checked":
+        (denied("NXDOMAIN").unchecked(), "blocked", ("dns.nxdomain",), "blocked_dns"),
+    "dns.hijack to a block server, over plain http alone":
+        (measured().dns(isp=FALSE, doh=SITE).cut("tcp.refused", FALSE).plain_side(FALSE).opens(),
+         "blocked", ("dns.hijack",), "blocked_dns"),
+    "dns.hijack to a known block page":
+        (opens_there(measured(HTTP).dns(isp=FALSE, doh=SITE).opens(FALSE, text=KNOWN_PAGE)),
+         "blocked", ("dns.hijack", "http.blockpage"), "blocked_dns"),
+    "dns.hijack to a block server that gives its page to any name":
+        (measured(HTTP).dns(isp=FALSE, doh=SITE).opens(FALSE, text=NOTICE).innocent("", FALSE, text=NOTICE)
+         .control().dns(helper=SITE).opens().opens(FALSE, text=NOTICE), "blocked", ("dns.hijack",), "blocked_dns"),
     "dns.injection, and the true answer comes late":
         (denied("127.0.0.1", late=SITE), "blocked", ("dns.injection",), "blocked_dns"),
     "dns.injection, even from a host that is no resolver":
@@ -239,8 +364,16 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "the home's device repeats the ISP's lie":
         (measured().dns(lan="NXDOMAIN", isp="NXDOMAIN", doh=SITE).opens(), "blocked", ("dns.nxdomain",), "blocked_dns"),
     "a dead name is answered with a block page":
-        (measured(HTTP).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN").opens(FALSE, text=NOTICE)
-         .control().dns(helper="NXDOMAIN"), "blocked", ("dns.hijack",), "blocked_dns"),
+        (block_server(measured(HTTP).dns(isp=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN")).control().dns(helper="NXDOMAIN"),
+         "blocked", ("dns.hijack",), "blocked_dns"),
+    "a dead name is answered with a block page, and the answers are forged for every resolver":
+        (block_server(measured(HTTP).dns(isp=FALSE, public=FALSE, public2=FALSE, doh="NXDOMAIN", doh2="NXDOMAIN"))
+         .counter_answer(FALSE), "blocked", ("dns.injection",), "blocked_dns"),
+    "a dead name is answered with a block page, which public resolvers do not know":
+        (block_server(measured(HTTP).dns(isp=FALSE, public="NXDOMAIN", doh="NXDOMAIN", doh2="NXDOMAIN")),
+         "blocked", ("dns.hijack",), "blocked_dns"),
+    "a dead name is answered with an address that cannot be public":
+        (measured().dns(isp="127.0.0.1", doh="NXDOMAIN", doh2="NXDOMAIN"), "blocked", ("dns.bogon",), "blocked_dns"),
     # --- connections -----------------------------------------------------------------------------------------------
     "tcp.timeout": (opens_there(honest().cut("tcp.timeout", times=5)), "blocked", ("tcp.timeout",), "blocked_tcp"),
     "tcp.refused": (opens_there(honest().cut("tcp.refused")), "blocked", ("tcp.refused",), "blocked_tcp"),
@@ -274,7 +407,7 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (opens_there(honest(HTTP).opens(text=NOTICE, times=3).elsewhere("", text=NOTICE)),
          "blocked", ("http.blockpage",), "blocked_http"),
     "http.blockpage, the https side differs":
-        (opens_there(honest(HTTP).opens(text=NOTICE).https_side()), "blocked", ("http.blockpage",), "blocked_http"),
+        (opens_there(honest(HTTP).opens(text=NOTICE, times=3).https_side()), "blocked", ("http.blockpage",), "blocked_http"),
     "http.blockpage without a header":
         (opens_there(honest(HTTP).opens(text=NOTICE, headers=())), "blocked", ("http.blockpage",), "blocked_http"),
     "http.redirect, known":
@@ -283,14 +416,13 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     "http.redirect, the same at another host":
         (opens_there(honest(HTTP).opens(status=302, text="", location=NOTICE_AT)
                      .elsewhere("", status=302, text="", location=NOTICE_AT)), "blocked", ("http.redirect",), "blocked_http"),
-    "http.redirect, the https side differs":
-        (opens_there(honest(HTTP).opens(status=302, text="", location=NOTICE_AT).https_side()),
-         "blocked", ("http.redirect",), "blocked_http"),
     # --- speed -----------------------------------------------------------------------------------------------------
     "throttling.rate":
         (opens_there(honest().cut("http.timeout", **trickle(1_000, 9.9))), "blocked", ("throttling.rate",), "blocked_throttling"),
     "throttling.stall":
         (opens_there(honest().cut("http.timeout", **trickle(1_600, 0.5))), "blocked", ("throttling.stall",), "blocked_throttling"),
+    "a page cut short, and nobody knows how fast this line is":
+        (opens_there(honest().unchecked().cut("http.timeout", status=200)), "blocked", ("http.timeout",), "blocked_http"),
     "throttling.rate before the handshake ends":
         (opens_there(honest().cut("tls.timeout", bytes_received=3_000)), "blocked", ("throttling.rate",), "blocked_throttling"),
     # --- several at once -------------------------------------------------------------------------------------------
@@ -359,6 +491,25 @@ def test_more_evidence_never_makes_less_sure() -> None:
     assert thrice is not None
     assert settled is not None
     assert once < thrice < settled
+
+
+def test_an_address_where_whatever_is_said_is_cut_makes_less_sure() -> None:
+    """The server itself may do that."""
+    unknown = opens_there(honest().cut("tls.reset")).verdict
+    whatever = opens_there(honest().cut("tls.reset").innocent("tls.reset")).verdict
+    assert whatever.confidence is not None
+    assert unknown.confidence is not None
+    assert FLOOR <= whatever.confidence < unknown.confidence
+    assert not whatever.confirmed
+
+
+def test_a_page_that_only_resembles_is_less_sure_than_the_same_page() -> None:
+    alike, same = (
+        CASES[what][0].verdict.confidence for what in ("a page as long as the control's", "nothing, on http")
+    )
+    assert alike is not None
+    assert same is not None
+    assert alike < same
 
 
 # --- the table itself ----------------------------------------------------------------------------------------------

@@ -90,7 +90,9 @@ class Case:
             "clock_offset": 0.2, "speed": 500_000.0,
         }  # fmt: skip
         self._neutral = [NeutralCheck(url="https://www.google.com/", family=4, failure=None, layer=None, expected=True)]
-        self._checks = {name: (3, f.NXDOMAIN) for name in ("isp", "isp2", "lan")}
+        self._checks: dict[str, tuple[int, str | None, tuple[str, ...]]] = {
+            name: (3, f.NXDOMAIN, ()) for name in ("isp", "isp2", "lan")
+        }
 
     # --- names -------------------------------------------------------------------------------------------------
 
@@ -134,14 +136,28 @@ class Case:
         self._side.go(there)
         return self
 
-    def innocent(self, how: str = "tls.wrong_name", times: int = 2) -> Self:
-        """The site's address is asked for a name nobody blocks."""
-        return self.cut(how, times=times, purpose=Purpose.INNOCENT_NAME, server_name="www.google.com")
+    def innocent(self, how: str = "tls.wrong_name", at: str = SITE, times: int = 2, **more: Any) -> Self:
+        """The site's address is asked for a name nobody blocks; with how="" a page comes."""
+        name = {"server_name": "www.google.com"} if how.startswith("tls.") else {}
+        return self.cut(how, at, times, purpose=Purpose.INNOCENT_NAME, **name, **more)
 
-    def elsewhere(self, how: str = "tls.wrong_name", **more: Any) -> Self:
+    def elsewhere(self, how: str = "tls.wrong_name", times: int = 1, **more: Any) -> Self:
         """The site's name is asked at two addresses that have nothing to do with it; with how="" a page comes."""
         for address in NEUTRAL:
-            self.cut(how, address, times=1, purpose=Purpose.NAME_ELSEWHERE, **more)
+            self.cut(how, address, times, purpose=Purpose.NAME_ELSEWHERE, **more)
+        return self
+
+    def serves_https_elsewhere(self) -> Self:
+        """Those two addresses show a valid certificate for the name: they belong to the site's content network."""
+        for address in NEUTRAL:
+            self._side.visit(address, "", Purpose.NAME_ELSEWHERE, {}, secure=True)
+        return self
+
+    def plain_side(self, at: str, text: str = NOTICE, to_others: str | None = None) -> Self:
+        """What the address of an https site says over plain http, to an innocent name and to the site's."""
+        innocent = {"text": text if to_others is None else to_others}
+        self._side.visit(at, "", Purpose.INNOCENT_NAME, innocent, secure=False)
+        self._side.visit(at, "", Purpose.PLAIN_SIDE, {"text": text}, secure=False)
         return self
 
     def https_side(self, at: str = SITE, **page: Any) -> Self:
@@ -166,9 +182,10 @@ class Case:
             neighbours=(Neighbour(site="lapatilla.example", address=address, seconds_ago=seconds_ago),)
         )
 
-    def resolver_check(self, who: str, answered: int = 3, nonexistent: str = f.NXDOMAIN) -> Self:
-        """How a resolver answers names that nobody blocks (of 3), and a name that does not exist."""
-        self._checks[who] = (answered, nonexistent)
+    def resolver_check(self, who: str, answered: int = 3, dead: str = f.NXDOMAIN) -> Self:
+        """How a resolver answers names that nobody blocks (of 3), and a name that does not exist: failure or address."""
+        forged = dead[0].isdigit()
+        self._checks[who] = (answered, None, (dead,)) if forged else (answered, dead, ())
         return self
 
     def unchecked(self) -> Self:
@@ -188,8 +205,15 @@ class Case:
         """The measurement, not judged."""
         names = ((name, *RESOLVERS[name], *check) for name, check in self._checks.items())
         checks = tuple(
-            ResolverCheck(resolver=address, role=role, control_names=3, control_names_answered=n, nonexistent=nobody)
-            for _, address, role, n, nobody in names
+            ResolverCheck(
+                resolver=address,
+                role=role,
+                control_names=3,
+                control_names_answered=n,
+                nonexistent=dead,
+                nonexistent_answers=forged,
+            )
+            for _, address, role, n, dead, forged in names
         )
         return Measurement(
             id="1", url=self.url, site=urlsplit(self.url).hostname or "", vantage="cantv", probe="7f3a", started=STARTED,
@@ -258,9 +282,12 @@ class Side:
             )
         )  # fmt: skip
 
-    def visit(self, address: str, how: str, purpose: Purpose, more: dict[str, Any]) -> None:
+    def visit(
+        self, address: str, how: str, purpose: Purpose, more: dict[str, Any], *, secure: bool | None = None
+    ) -> None:  # fmt: skip
         """One connection: the layers up to the one that `how` names, which fails; with none, the page comes."""
-        secure = urlsplit(self._url).scheme == "https" or purpose is Purpose.HTTPS_SIDE
+        if secure is None:
+            secure = urlsplit(self._url).scheme == "https" or purpose is Purpose.HTTPS_SIDE
         layer, _, technique = how.partition(".")
         failure = FAILURES[technique] if how else None
         flow = {"address": address, "port": 443 if secure else 80, "sources": ("isp",)}

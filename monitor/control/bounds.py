@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from monitor.models import Dns, Flow, LateAnswer, Observation, Observations
 
+MOST_HOPS = 11  # the URL and ten redirects
 MOST_OBSERVATIONS = 512  # of one kind: 32 addresses, 5 attempts, some hops
 MOST_ITEMS = 64  # answers, headers, certificates, names: of one observation
 MOST_HOPS = 32
@@ -35,6 +36,7 @@ SeenFlow = TypeVar("SeenFlow", bound=Flow)
 def bounded(observations: Observations) -> Observations:
     """The plausible part of what a peer says it observed."""
     return Observations(
+        hops=tuple(text(url, LONGEST_TEXT) for url in observations.hops[:MOST_HOPS]),
         dns=_all(observations.dns, _dns),
         tcp=_all(observations.tcp, _flow),
         tls=_all(observations.tls, _flow),

@@ -175,6 +175,7 @@ def to_control(
         started=started,
         runtime=runtime,
         address=address,
+        hops=seen.hops,
         dns=seen.dns,
         tcp=seen.tcp,
         tls=seen.tls,
@@ -197,6 +198,7 @@ def shared(response: Response) -> Shared | None:
 def at_hop(seen: Observations, hop: int) -> Observations:
     """Observations of a URL that the vantage met at `hop`."""
     return Observations(
+        hops=seen.hops,
         dns=_shifted(seen.dns, hop),
         tcp=_shifted(seen.tcp, hop),
         tls=_shifted(seen.tls, hop),

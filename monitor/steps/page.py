@@ -51,7 +51,7 @@ class _TitleReader(HTMLParser):
         for start in range(0, len(text), _PIECE_CHARACTERS):
             try:
                 self.feed(text[start : start + _PIECE_CHARACTERS])
-            except AssertionError:  # how html.parser rejects some malformed declarations
+            except (AssertionError, ValueError):  # how html.parser rejects some malformed declarations
                 return
             if self._done:
                 return

@@ -7,9 +7,9 @@ import ssl
 
 from monitor.vantage import sockaddr
 
-RECEIVE_BYTES = 65536
+RECEIVE_BYTES = 16384
 # `sock_recv` does not suspend while bytes lie ready: a peer that floods us would stop every timeout from firing.
-_RECEIVES_BETWEEN_PAUSES = 16
+_RECEIVES_BETWEEN_PAUSES = 2
 _ALERT_RECORD = 21
 _RECORD_HEADER_BYTES = 5
 

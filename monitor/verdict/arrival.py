@@ -27,6 +27,11 @@ class Whose(StrEnum):
     NOTHING = "nothing"
 
 
+# Of several pages: the site's own before the network's, and that before what nobody can tell.
+_PREFERRED = (Whose.GENUINE, Whose.REFUSAL, Whose.FOREIGN, Whose.UNPROVEN)
+MAX_PAGES = 16
+
+
 class Arrival(Struct, frozen=True, kw_only=True):
     """Where the own path ends. page: what came there. proof: how we know whose it is (likelihood evidence, or ALIKE)."""
 
@@ -49,35 +54,47 @@ def arrive(facts: Facts, views: dict[int, NameView]) -> Arrival:
 
 
 def _at(facts: Facts, place: Place, view: NameView) -> Arrival:
-    page = _own_page(facts, place, view)
-    if page is None:
-        return Arrival(place=place, whose=Whose.NOTHING)
+    """The best of the pages that came: one attempt that reached the site is enough."""
+    arrivals = [_one(facts, place, view, page) for page in _own_pages(facts, place, view)]
+    best = sorted(arrivals, key=lambda arrival: _PREFERRED.index(arrival.whose))
+    return best[0] if best else Arrival(place=place, whose=Whose.NOTHING)
+
+
+def _one(facts: Facts, place: Place, view: NameView, page: Http) -> Arrival:
     whose, proof = _whose(facts, place, page, view)
     return Arrival(place=place, whose=whose, page=page, proof=proof)
 
 
-def _own_page(facts: Facts, place: Place, view: NameView) -> Http | None:
-    """The best complete page from an address the system would use: the genuine one before others."""
+def _own_pages(facts: Facts, place: Place, view: NameView) -> list[Http]:
+    """Complete pages from addresses the system would use, the likeliest first."""
     own = set(view.addresses) or {s.address for s in facts.tcp(place) if "literal" in s.sources}
     pages = [p for p in facts.http(place) if p.address in own and p.failure is None]
 
     def rank(p: Http) -> tuple[bool, bool, bool, bool, int]:
         return p.address in view.false, not p.verified, (p.status or 999) >= 400, p.status in REDIRECTS, p.attempt
 
-    pages.sort(key=rank)
-    return pages[0] if pages else None
+    return sorted(pages, key=rank)[:MAX_PAGES]
 
 
 def _whose(facts: Facts, place: Place, page: Http, view: NameView) -> tuple[Whose, tuple[str, ...]]:
     if page.verified:
         return (Whose.REFUSAL if _turned_away(facts, place, page) else Whose.GENUINE), ()
-    if fingerprint(page, text_of(page), facts.fingerprints):
+    if fingerprint(page, text_of(page), facts.fingerprints) and not _known_to_others(facts, place, page, view):
         return Whose.FOREIGN, ("fingerprint",)
     if page.address in view.false:
         return Whose.FOREIGN, ()
     if page.status in REDIRECTS:
         return _redirect(facts, place, page)
     return _plain(facts, place, page, view)
+
+
+def _known_to_others(facts: Facts, place: Place, page: Http, view: NameView) -> bool:
+    """An article may quote a block page: then the control, or the site's https side, has the same page."""
+    secure = [p for p in facts.http(place, Purpose.HTTPS_SIDE) if p.verified and p.failure is None]
+    others = [
+        p for p in _witnesses(facts, place, page, view) if p.address != page.address or page.address not in view.false
+    ]
+    return any(surely_same(page, p) for p in (*others, *secure))
 
 
 def _turned_away(facts: Facts, place: Place, page: Http) -> bool:
@@ -167,7 +184,9 @@ def _redirect(facts: Facts, place: Place, page: Http) -> tuple[Whose, tuple[str,
 def _ends_alike(facts: Facts, place: Place) -> bool:
     """Do the redirects end at a proven page that the controls, too, end at?"""
     ends = [p for p in facts.m.http if p.hop > place.hop and p.verified and p.failure is None and p.status == 200]
-    others = [p for control in facts.usable for p in control.http if p.failure is None]
+    # Not what a control was asked for at a later hop: that only tells where our own redirects led.
+    followed = [c for c in facts.usable if c.http and min(p.hop for p in c.http) == 0]
+    others = [p for control in followed for p in control.http if p.failure is None]
     return any(same_page(p, other) for p in ends for other in others)
 
 

@@ -12,7 +12,7 @@ from monitor.verdict.finding import Finding
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 from monitor.verdict.likelihood import FLOOR, probability
 from monitor.verdict.names import NameView
-from monitor.verdict.pages import challenges
+from monitor.verdict.pages import challenges, same_page
 
 CLOCK_WRONG_S = 86_400.0  # certificates are renewed weeks before they end; a day cannot make one invalid
 
@@ -59,7 +59,7 @@ class Evidence:
         if page.address in self.view.false and "fingerprint" not in self.arrival.proof:
             return None  # the address was the lie; what stands there is no layer of its own
         method = "http.redirect" if page.status in REDIRECTS else "http.blockpage"
-        attempts = [p for p in self.facts.http(self.place) if p.address == page.address and p.status == page.status]
+        attempts = [p for p in self.facts.http(self.place) if p.address == page.address and same_page(p, page)]
         evidence = [method, *self.arrival.proof, *(["repeated"] if len(attempts) >= flows.REPEATED else [])]
         settled = {"fingerprint", "name_cut_elsewhere"} & set(self.arrival.proof)
         reason = {
@@ -139,14 +139,11 @@ class Evidence:
         """Is what decides less likely than FLOOR?"""
         return self.deciding is not None and probability(self.deciding.evidence) < FLOOR
 
-    @cached_property
-    def refused_steadily(self) -> bool:
-        """By its status or a challenge, or by an error that every one of several attempts got."""
+    @property
+    def refused_on_purpose(self) -> bool:
+        """By its status or a challenge; an error, or "too many requests", comes by chance as well."""
         page = self.arrival.page
-        if page is None or (page.status or 0) < 500 or challenges(page):
-            return True
-        pages = [p for p in self.facts.http(self.place) if p.failure is None]
-        return len(pages) >= flows.REPEATED and all((p.status or 0) >= 500 for p in pages)
+        return page is not None and ((page.status or 0) not in (429, *range(500, 600)) or challenges(page))
 
     @cached_property
     def certificates_are_replaced(self) -> bool:

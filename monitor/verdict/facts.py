@@ -1,6 +1,7 @@
 """A measurement's observations, indexed by what rules ask: by hop, name, address, and whose they are."""
 
 import ipaddress
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from urllib.parse import urljoin, urlsplit
 
@@ -11,6 +12,7 @@ from monitor.addresses import is_public
 from monitor.models import Control, Dns, Flow, Http, Measurement, Purpose, Role, Tcp, Tls
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
+MOST_ATTEMPTS = 6  # of one control that count: as many as it is asked for, and the first look
 MAX_HOPS = 11  # the URL and ten redirects
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 INTERRUPTIONS = frozenset({f.RESET, f.TIMEOUT, f.EOF, f.FAILED_HANDSHAKE, "connection_aborted"})
@@ -72,6 +74,11 @@ class Facts:
         """All that one resolver said of the name."""
         return [a for a in self._questions(place) if a.resolver == resolver]
 
+    def usable_answers(self, place: Place, resolver: str) -> list[Dns]:
+        """The same for the address families that work here: an honest AAAA is of no use on a line without IPv6."""
+        both = self.m.conditions.checked is None or self.m.conditions.online6
+        return [a for a in self.answers(place, resolver) if both or a.type == "A"]
+
     def public_resolvers(self, place: Place) -> list[str]:
         """Clear-text resolvers asked beside the assigned ones."""
         own = {resolver for resolver, _ in self.own_resolvers(place)}
@@ -118,18 +125,19 @@ class Facts:
     # --- controls ----------------------------------------------------------------------------------------------
 
     def control_tcp(self, place: Place, address: str | None = None) -> Count:
-        seen = [
-            s for c in self.usable for s in c.tcp
-            if s.port == place.port and (s.address == address if address else s.address in self._control_addresses(place))
-        ]  # fmt: skip
-        return _count(seen)
+        known = self._control_addresses(place) if address is None else {address}
+        return self._votes(lambda c: [s for s in c.tcp if s.port == place.port and s.address in known])
 
     def control_tls(self, place: Place, address: str | None = None) -> Count:
-        seen = [
-            s for c in self.usable for s in c.tls
-            if s.server_name == place.host and address in (None, s.address)
-        ]  # fmt: skip
-        return _count(seen)
+        return self._votes(lambda c: [s for s in c.tls if s.server_name == place.host and address in (None, s.address)])
+
+    def _votes(self, seen_by: Callable[[Control], Sequence[Tcp | Tls]]) -> Count:
+        by_control: dict[str, list[Tcp | Tls]] = {}
+        for control in self.usable:
+            seen = seen_by(control)
+            if seen:
+                by_control.setdefault(control.id, []).extend(seen)
+        return _count(by_control)
 
     def control_genuine(self, place: Place) -> set[str]:
         """Addresses where a control saw a valid certificate for the name."""
@@ -192,10 +200,18 @@ def _same_url(a: str, b: str) -> bool:
     return a.rstrip("/").split("#")[0] == b.rstrip("/").split("#")[0]
 
 
-def _count(seen: list[Tcp] | list[Tls]) -> Count:
-    rejected = sum(1 for s in seen if s.failure in f.CERTIFICATE_FAILURES)
-    passed = sum(1 for s in seen if s.failure is None)
-    return Count(passed, len(seen) - passed - rejected, rejected)
+def _count(by_control: dict[str, list[Tcp | Tls]]) -> Count:
+    """One vote a control, of MOST_ATTEMPTS at the most; where they contradict each other, one each way."""
+    counts = []
+    for seen in by_control.values():
+        rejected = sum(1 for s in seen if s.failure in f.CERTIFICATE_FAILURES)
+        passed = sum(1 for s in seen if s.failure is None)
+        counts.append(Count(*(min(n, MOST_ATTEMPTS) for n in (passed, len(seen) - passed - rejected, rejected))))
+    always = any(c.passed and not c.failed and not c.rejected for c in counts)
+    never = any(not c.passed and (c.failed or c.rejected) for c in counts)
+    if always and never:
+        return Count(1, 1)
+    return Count(sum(c.passed for c in counts), sum(c.failed for c in counts), sum(c.rejected for c in counts))
 
 
 def outcome(answers: list[Dns]) -> tuple[tuple[str, ...], str | None]:

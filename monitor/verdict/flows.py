@@ -112,6 +112,8 @@ def _http(facts: Facts, place: Place, tries: Sequence[Http]) -> Finding | None:
     if method is None or (passed and not method.endswith(("reset", "eof"))):
         return None
     pages = facts.control_pages(place)
+    if cut[0].failure == f.TIMEOUT and not _quicker(facts, pages, cut):
+        return None
     complete = sum(1 for p in pages if p.failure is None)
     control = Count(complete or int(facts.control_arrives(place)), len(pages) - complete)
     innocent, elsewhere = facts.http(place, Purpose.INNOCENT_NAME), facts.http(place, Purpose.NAME_ELSEWHERE)
@@ -131,6 +133,13 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
         return None
     stalled = [s for s in trickled if s.last_byte_s is not None and s.last_byte_s < s.duration * STALLED_SHARE]
     return "throttling.stall" if len(stalled) * 2 > len(trickled) else "throttling.rate"
+
+
+def _quicker(facts: Facts, pages: Sequence[Http], cut: Sequence[Http]) -> bool:
+    """Did a control have the whole page in half the time that we waited? It may be more patient than we are."""
+    if facts.m.conditions.checked is None:
+        return True
+    return any(p.failure is None and 0 < p.duration < cut[0].duration / 2 for p in pages)
 
 
 def line_is_slow(facts: Facts, trickled: Sequence[Http] | Sequence[Tls]) -> bool:
@@ -160,7 +169,7 @@ def _cut(
         if others.failed or same_rate(len(cut), passed, 0, others.passed) > PARTIAL_CHANCE or len(cut) < 2:
             return None
     elif not _differs(len(cut), 0, control, arrives) and not (
-        facts.usable and named and innocent_passed >= 2 and not innocent_cut
+        facts.usable and not control.failed and named and innocent_passed >= 2 and not innocent_cut
     ):
         return None
     evidence = [method, *_support(cut, control)]
@@ -168,6 +177,8 @@ def _cut(
         evidence.append("innocent_passes")
     if innocent_cut and not innocent_passed:
         evidence.append("innocent_cut")
+        if elsewhere and all(s.failure not in INTERRUPTIONS for s in elsewhere):
+            evidence.append("name_passes_elsewhere")
     if named:
         evidence.append("name_cut_elsewhere")
     settled = not passed and not innocent_cut and (innocent_passed >= 2 or named) and control.passed > 0

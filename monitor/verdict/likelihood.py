@@ -43,8 +43,9 @@ LOG10_LR = {
     "repeated": 1.0,  # three attempts agree: 21 % of first failures are transient, about none after three (CensMon)
     "control_passes": 0.5,  # the control made the same step, every time
     "innocent_passes": 1.5,
-    "innocent_cut": -1.0,  # whatever is said there is cut: the address is, and the server itself may do that
+    "innocent_cut": -1.5,  # whatever is said there is cut: the address is, and the server itself may do that
     "name_cut_elsewhere": 2.0,
+    "name_passes_elsewhere": -1.0,
     "genuine_reached": 2.0,  # a valid certificate at an address the resolver withheld
     "several_sources": 0.5,
     "forged_answer_seen": 2.0,

@@ -56,7 +56,10 @@ class NameView(Struct, frozen=True, kw_only=True):
 def view(facts: Facts, place: Place) -> NameView:
     """The DNS side of one hop."""
     told = truth(facts, place)
-    own = [(resolver, role, *outcome(facts.answers(place, resolver))) for resolver, role in facts.own_resolvers(place)]
+    own = [
+        (resolver, role, *outcome(facts.usable_answers(place, resolver)))
+        for resolver, role in facts.own_resolvers(place)
+    ]
     if not own:
         return NameView(truth=told)
     resolver, role, addresses, failure = next((o for o in own if not falls_through(o[3])), own[-1])
@@ -123,12 +126,13 @@ def _shown_false(facts: Facts, place: Place, address: str) -> bool:
 
 
 def _foreign_certificate(facts: Facts, place: Place, address: str) -> bool:
-    """Somebody else's certificate there, for the vantage or the control. The site's own may be expired at one node."""
+    """A certificate by nobody known, for the vantage or the control.
+
+    The site's own may have expired at one node; a known authority's for another name is what a stale address shows.
+    """
     mine = [s for s in facts.m.tls if s.server_name == place.host]
     theirs = [s for control in facts.usable for s in control.tls if s.server_name == place.host]
-    return any(
-        s.address == address and s.failure in (f.UNKNOWN_AUTHORITY, f.INVALID_HOSTNAME) for s in (*mine, *theirs)
-    )
+    return any(s.address == address and s.failure == f.UNKNOWN_AUTHORITY for s in (*mine, *theirs))
 
 
 def _serves_anyone(facts: Facts, place: Place, address: str) -> bool:
@@ -204,6 +208,8 @@ def _unhealthy(check: ResolverCheck | None, failure: str) -> bool:
     """Does the resolver fail for other names as well? Unchecked, its silence or its troubles accuse nobody."""
     if check is None or not check.control_names:
         return failure == f.TIMEOUT or failure in _TROUBLES
+    if failure == f.TIMEOUT:  # one that loses questions at times loses some of ours, too
+        return check.control_names_answered < check.control_names
     return 2 * check.control_names_answered <= check.control_names
 
 
@@ -259,6 +265,7 @@ def _finding(facts: Facts, place: Place, seen: NameView, method: str) -> Finding
     if any(set(a.errors) & _DENIED_ERRORS for a in answers):
         evidence.append("fingerprint")
     settled = bool(reached or facts.control_genuine(place) & seen.truth.addresses) and len(alike) >= 2
+    settled = settled and method != "dns.timeout"
     return Finding(
         method=method,
         hop=place.hop,
