@@ -1,6 +1,5 @@
 """Innocent networks and sites that look guilty: none of them may be `blocked`, the worst mistake there is.
 
-Names in OPEN are mistakes still made; a strict xfail tells when one is mended, and its name is to be deleted then.
 """
 
 import pytest
@@ -118,26 +117,11 @@ MISSED: dict[str, Case] = {
                     headers=(("Referrer-Policy", "same-origin"),)),
 }  # fmt: skip
 
-OPEN: frozenset[str] = frozenset(
-    {
-        "slow, and nobody knows how fast this line is",
-        "a node inside the ISP, closed to others, is broken",
-        "a block page without words, the same at two other hosts, and the site's page has none either",
-    }
-)
-
-
-def told(cases: dict[str, Case]) -> list[object]:
-    """The cases' names; those still open are expected to fail."""
-    mark = pytest.mark.xfail(strict=True, reason="an open mistake of the rules")
-    return [pytest.param(name, marks=mark if name in OPEN else ()) for name in cases]
-
-
-@pytest.mark.parametrize("what", told(CASES))
+@pytest.mark.parametrize("what", CASES)
 def test_the_innocent_are_not_accused(what: str) -> None:
     assert CASES[what].verdict.status is not Status.BLOCKED
 
 
-@pytest.mark.parametrize("what", told(MISSED))
+@pytest.mark.parametrize("what", MISSED)
 def test_a_block_is_not_missed(what: str) -> None:
     assert MISSED[what].verdict.status is Status.BLOCKED

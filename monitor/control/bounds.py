@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from monitor.models import Dns, Flow, LateAnswer, Observation, Observations
 
-MOST_HOPS = 11  # the URL and ten redirects
 MOST_OBSERVATIONS = 512  # of one kind: 32 addresses, 5 attempts, some hops
 MOST_ITEMS = 64  # answers, headers, certificates, names: of one observation
 MOST_HOPS = 32

@@ -41,6 +41,8 @@ class Border:
     def lift(self, number: int) -> None:
         """Takes a censor away, and what it holds."""
         gone = self._policies.pop(number, None)
+        if gone is None:
+            return  # another border's
         self._counts.pop(number, None)
         self._cuts.clear()
         self._flows = {key: flow for key, flow in self._flows.items() if flow.policy is not gone}

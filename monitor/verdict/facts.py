@@ -76,8 +76,10 @@ class Facts:
 
     def usable_answers(self, place: Place, resolver: str) -> list[Dns]:
         """The same for the address families that work here: an honest AAAA is of no use on a line without IPv6."""
-        both = self.m.conditions.checked is None or self.m.conditions.online6
-        return [a for a in self.answers(place, resolver) if both or a.type == "A"]
+        told = {address for said in self.trusted(place) for a in said for address in a.answers}
+        both = self.m.conditions.checked is None or self.m.conditions.online6 or all(":" in address for address in told)
+        answers = self.answers(place, resolver)
+        return [a for a in answers if both or a.type == "A"] or answers
 
     def public_resolvers(self, place: Place) -> list[str]:
         """Clear-text resolvers asked beside the assigned ones."""

@@ -37,6 +37,8 @@ def genuine(facts: Facts, place: Place, view: NameView) -> set[str]:
     """The addresses to look at, on families that work here: the own path's, or where those are false, the site's."""
     dead = {4: facts.m.conditions.online4 is False, 6: facts.m.conditions.online6 is False}
     visited = {s.address for s in facts.tcp(place) if not dead[s.family]} - view.false
+    theirs = {a: facts.control_tcp(place, a) for a in visited - view.truth.addresses}
+    visited -= {a for a, count in theirs.items() if count.failed and not count.passed}
     return visited & set(view.addresses) or visited
 
 
@@ -116,7 +118,8 @@ def _http(facts: Facts, place: Place, tries: Sequence[Http]) -> Finding | None:
         return None
     complete = sum(1 for p in pages if p.failure is None)
     control = Count(complete or int(facts.control_arrives(place)), len(pages) - complete)
-    innocent, elsewhere = facts.http(place, Purpose.INNOCENT_NAME), facts.http(place, Purpose.NAME_ELSEWHERE)
+    innocent = [s for s in facts.http(place, Purpose.INNOCENT_NAME) if s.port == place.port]  # not the plain side
+    elsewhere = facts.http(place, Purpose.NAME_ELSEWHERE)
     return _cut(facts, place, method, cut, len(passed), control, innocent, elsewhere)
 
 
@@ -127,11 +130,12 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
     trickled = [s for s in cut if s.status is not None or s.bytes_received >= RESPONSE_BYTES]
     if len(trickled) * 2 <= len(cut):
         return "http.timeout"
-    if facts.m.conditions.checked is None:
-        return "http.timeout"  # nobody knows how fast this line is
+    stalled = [s for s in trickled if s.last_byte_s is not None and s.last_byte_s < s.duration * STALLED_SHARE]
+    if facts.m.conditions.checked is None:  # nobody knows how fast this line is; what still flows may be all it carries
+        flowing = [s for s in trickled if s.last_byte_s is not None and s not in stalled]
+        return None if flowing else "http.timeout"
     if line_is_slow(facts, trickled):
         return None
-    stalled = [s for s in trickled if s.last_byte_s is not None and s.last_byte_s < s.duration * STALLED_SHARE]
     return "throttling.stall" if len(stalled) * 2 > len(trickled) else "throttling.rate"
 
 

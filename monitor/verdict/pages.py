@@ -53,6 +53,8 @@ def similar(a: Http, b: Http) -> bool:
         return False
     if not (_SIMHASH.fullmatch(a.simhash) and _SIMHASH.fullmatch(b.simhash)):
         return False  # from a file that somebody else wrote
+    if not (int(a.simhash, 16) and int(b.simhash, 16)):
+        return False  # 0 is a page without words, which is like any other without words
     return (int(a.simhash, 16) ^ int(b.simhash, 16)).bit_count() <= SIMILAR_BITS
 
 
