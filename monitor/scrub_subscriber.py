@@ -4,68 +4,108 @@ Only for responses of somebody who did not prove to be the site. Every expressio
 """
 
 import re
+from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
 
-from monitor.scrub_writings import GONE, cut
+from monitor.scrub_writings import GONE, cut, spans
 
 _SCRUBBED = GONE.decode()
 
 
-def _letter(plain: str, entity: str, code: int) -> str:
-    """An accented letter in Latin 1, UTF-8, HTML or JSON, or without its accent; pages are in lower case but for those."""
-    upper = chr(code).upper()
-    written = [rf"\x{code:02x}", rf"\x{ord(upper):02x}"]
-    written += ["".join(rf"\x{byte:02x}" for byte in chr(one).encode()) for one in (code, ord(upper))]
-    written += [f"&{entity};", f"&#0?{code};", f"&#0?{ord(upper)};", f"&#x0?{code:x};", f"&#x0?{ord(upper):x};"]
-    return f"(?:{plain}|{'|'.join(written)}|{plain}&#769;|{plain}\\xcc\\x81|\\\\u00{code:02x}|\\\\u00{ord(upper):02x})"
+def _letter(plain: str, accented: str) -> list[str]:
+    """An accented letter in Latin 1, UTF-8, HTML and JSON, or without its accent; in a page in lower case."""
+    written = [plain, f"&{plain}acute;", plain + "&#769;", plain + "\xcc\x81"]
+    for letter in (accented, accented.upper()):
+        code = ord(letter)
+        written += [letter, letter.encode().decode("latin-1"), f"&#{code};", f"&#x{code:x};", f"\\u{code:04x}"]
+    return written
 
 
-_E, _I, _O, _U = (
-    _letter(plain, f"{plain}acute", ord(accented)) for plain, accented in zip("eiou", "éíóú", strict=True)
+def _word(before: str, plain: str, accented: str, after: str) -> str:
+    """A label with an accent, beginning with what follows it: expressions with a fixed beginning are found fast."""
+    return f"{after}(?:{'|'.join(f'(?<={re.escape(before + way + after)})' for way in _letter(plain, accented))})"
+
+
+# Short words stand within others: "outline: none" is no telephone line.
+_SHORT = ("line", "mac", "rif", "your ip", "su ip", "tu ip")
+_LONG = (
+    *(
+        "usuario",
+        "abonado",
+        "cliente",
+        "contrato",
+        "cuenta",
+        "suscriptor",
+        "titular",
+        "subscriber",
+        "customer",
+        "account",
+    ),
+    *("user", "client_ip", "client-ip", "client ip", "msisdn", "imsi", "imei", "iccid", "phone", "session"),
 )
-# Tags between a label and its value, as in tables and forms.
+_NAMES = {word: re.escape(word) for word in _LONG}
+_NAMES |= {word: f"{word}(?<![a-z]{word})" for word in _SHORT}
+_NAMES |= {"dula": _word("c", "e", "é", "dula")}
+_NAMES |= {"nea": _word("l", "i", "í", "nea"), "fono": _word("tel", "e", "é", "fono")}
+
+# Between a label and its value: tags, as in tables; quotes, as in JSON.
 _TAGS = r"\s{0,20}(?:<[^<>]{0,120}>(?:\s|&nbsp;){0,20}){0,4}"
 _CELL = r"\s{0,20}</(?:t[dh]|dt)>\s{0,20}<(?:t[dh]|dd)\b[^<>]{0,120}>\s{0,20}(?:<[^<>]{0,120}>\s{0,20}){0,2}"
 _QUOTE = r"(?:\\?[\"']|&quot;|&#39;|&#34;)?"
-_NAMES = (
-    rf"usuario|abonado|cliente|contrato|cuenta|c{_E}dula|suscriptor|titular|subscriber|customer|account|user(?:name)?"
-    rf"|msisdn|imsi|imei|iccid|l{_I}nea|tel{_E}fono|phone|client[ _-]?ip|session(?:[ _-]?id)?"
-    # Short words stand within others: "outline: none" is no telephone line.
-    r"|(?:line|mac|rif|your ip|su ip|tu ip)(?<![a-z]line)(?<![a-z]mac)(?<![a-z]rif)"
+_MORE = r"(?:name)?(?:[ _-]?(?:id|no|nro|name|number|n.{1,8}mero|mac|ip)\b\.?)?"
+# The whole value, however long, and words after it: "Usuario: Juan Bimba".
+_VALUE = (
+    rf"(?!{re.escape(GONE.decode())})(?:[^\s\"'<>&;,\\]|&(?=[a-z#]))++"
+    r"(?:[ \t\xa0]{1,3}[^\s\"'<>&;,:={}()]{1,40}){0,5}"
 )
-_NUMBER_OF = rf"(?:[ _-]?(?:id|no|nro|name|number|n{_U}mero|mac|ip)\b\.?)?"
-# "Usuario: Juan Bimba", {"usuario": "x"}, msisdn=58412..., <td>Usuario</td><td>x</td>. The value, however long, and words.
-_VALUE = rf"(?!{re.escape(_SCRUBBED)})(?:[^\s\"'<>&;,\\]|&(?=[a-z#]))++(?:[ \t\xa0]{{1,3}}[^\s\"'<>&;,:={{}}()]{{1,40}}){{0,5}}"
-_LABELLED = re.compile(
-    rf"(?:{_NAMES}){_NUMBER_OF}{_QUOTE}(?:{_TAGS}[:=]{_TAGS}{_QUOTE}|{_CELL})(?P<gone>{_VALUE})".encode("latin-1")
-)
-_ADDRESS = re.compile(
-    rf"(?:ip|direcci{_O}n|address|addr|forwarded.for)(?<![a-z]ip)(?:v[46])?\b[^\w<>:=\"']?"
-    rf"(?:(?:de|del|is|es|su|p{_U}blica|public|address|addr|client|cliente|usuario|user|ip|asignada|was)\b[^\w<>:=]{{0,3}}){{0,4}}"
-    rf"{_QUOTE}{_TAGS}[:=]?{_TAGS}{_QUOTE}[(\[]?"
-    r"(?P<gone>\d{1,3}(?:\.\d{1,3}){3}|(?=[0-9a-f]{0,4}:)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){2,7})".encode("latin-1")
-)
-_MAC = re.compile(rb"[0-9a-f](?<!\w.)[0-9a-f](?:[:-][0-9a-f]{2}){5}(?!\w)")
-_MAIL = re.compile(rb"(?<![\w.+-])[\w.+-]++@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
+_AFTER_NAME = rf"{_MORE}{_QUOTE}(?:{_TAGS}[:=]{_TAGS}{_QUOTE}|{_CELL})(?P<gone>{_VALUE})"
+_LABELLED = [(hint.encode(), re.compile((name + _AFTER_NAME).encode("latin-1"))) for hint, name in _NAMES.items()]
+
+# These begin with what is rare and are extended backwards.
+_V4 = re.compile(rb"\.(?<=\d\.)\d{1,3}\.\d{1,3}\.\d{1,3}(?![\d.]*\d)")
+_V4_BACK = re.compile(rb"\d{1,3}")
+_V6 = re.compile(rb":(?<=[0-9a-f:]:)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){1,6}")
+_V6_BACK = re.compile(rb":?[0-9a-f]{0,4}")
+_TELLS_ADDRESS = re.compile(rb"(?:\bip(?:v[46])?\b|ip[_-]?addr|direcci|\baddr|forwarded.for)[^.\r\n]{0,40}\Z")
+_TAG = re.compile(rb"<[^<>]{0,120}>")
+_MAC = re.compile(rb"[:-](?<=[0-9a-f]{2}.)[0-9a-f]{2}(?:[:-][0-9a-f]{2}){4}(?!\w)")
+_MAC_BACK = re.compile(rb"[0-9a-f]{2}(?!\w)")
+_MAIL = re.compile(rb"@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
+_MAIL_BACK = re.compile(rb"[\w.+-]{1,64}")
 _LONG_NUMBER = re.compile(rb"\d(?<![\w.#-].)\d{8,19}(?!\w|[.-]\w)")
-_INPUT = re.compile(rb"<input\b[^<>]*+", re.IGNORECASE)
-_INPUT_VALUE = re.compile(rb"(?<=[\s\"'/]value)(\s{0,9}=\s{0,9})(\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)", re.IGNORECASE)
-_BUTTON = re.compile(rb"type\s{0,9}=\s{0,9}[\"']?(?:submit|button|reset)", re.IGNORECASE)
+_INPUT = re.compile(rb"<input\b[^<>]*+")
+_INPUT_VALUE = re.compile(rb"[\s\"'/]value\s{0,9}=\s{0,9}(?P<gone>\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)")
+_BUTTON = re.compile(rb"type\s{0,9}=\s{0,9}[\"']?(?:submit|button|reset)")
 
 
 def subscriber_gone(body: bytes) -> bytes:
     """The page without what it says of the subscriber."""
-    if b"<input" in body or b"<INPUT" in body or b"<Input" in body:
-        body = _INPUT.sub(_emptied, body)
-    body = cut(_ADDRESS, cut(_LABELLED, body))
-    if b"@" in body:
-        body = cut(_MAIL, body)
-    return cut(_LONG_NUMBER, cut(_MAC, body))
+    lowered = body.lower()
+    body = cut(body, _field_values(lowered))
+    for hint, pattern in _LABELLED:
+        if hint in lowered:
+            body = cut(body, spans(pattern, body.lower()))
+    for pattern, back in ((_V4, _V4_BACK), (_V6, _V6_BACK)):
+        lowered = body.lower()
+        body = cut(body, (span for span in spans(pattern, lowered, back) if _told(lowered, span[0])))
+    for pattern, back in ((_MAC, _MAC_BACK), (_MAIL, _MAIL_BACK), (_LONG_NUMBER, None)):
+        body = cut(body, spans(pattern, body.lower(), back))
+    return body
 
 
-def _emptied(match: re.Match[bytes]) -> bytes:
-    """A form's field without its value; what is written on a button stays."""
-    return match[0] if _BUTTON.search(match[0]) else _INPUT_VALUE.sub(rb'\1"' + GONE + b'"', match[0])
+def _told(lowered: bytes, start: int) -> bool:
+    """Does the text before say that an address follows?"""
+    before = lowered[max(0, start - 160) : start]
+    if not (b"ip" in before or b"addr" in before or b"direcci" in before or b"forwarded" in before):
+        return False
+    return _TELLS_ADDRESS.search(_TAG.sub(b" ", before)) is not None
+
+
+def _field_values(lowered: bytes) -> Iterator[tuple[int, int]]:
+    """What forms are filled with; what is written on a button stays."""
+    for field in _INPUT.finditer(lowered):
+        if b"value" in field[0] and not _BUTTON.search(field[0]):
+            yield from ((field.start() + a, field.start() + b) for a, b in spans(_INPUT_VALUE, field[0]))
 
 
 # --- redirects -------------------------------------------------------------------------------------------------
