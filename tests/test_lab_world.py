@@ -28,11 +28,8 @@ def world() -> World:
 
 def test_a_seed_draws_one_world_and_another_seed_another(world: World) -> None:
     assert msgspec.json.encode(draw(SEED, SCENARIOS)) == msgspec.json.encode(world)
-    assert not set(draw(SEED + 1, SCENARIOS).sites) & set(world.sites) - {
-        "dns.quad9.net",
-        "cloudflare-dns.com",
-        "dns.google",
-    }
+    other = set(draw(SEED + 1, SCENARIOS).sites)
+    assert len(other & set(world.sites)) < len(other) / 10  # a few names may be drawn twice
 
 
 def test_a_world_survives_the_way_to_its_processes(world: World) -> None:

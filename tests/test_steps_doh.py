@@ -145,7 +145,7 @@ def test_the_next_address_is_tried(authority):
 
 
 def test_without_an_address_there_is_no_answer(authority):
-    assert ask_all(says(), authority, addresses=())[0].failure == "dns_no_answer"
+    assert ask_all(says(), authority, addresses=())[0].failure == "unknown_failure: resolver_unresolved"
 
 
 def test_a_bootstrap_that_fails_is_the_failure(authority):

@@ -309,7 +309,7 @@ class VantageControl:
         seen = await with_endpoints(
             seen,
             here,
-            [pair for pair in addresses if is_public(pair[0])][: protocol.MOST_ENDPOINTS],
+            [pair for pair in addresses if is_public(pair[0]) and (here.scheme == "http" or pair[1] == here.port)],
             vantage=self._vantage,
             trust=self._trust,
             attempts=attempts,

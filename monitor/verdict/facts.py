@@ -131,7 +131,13 @@ class Facts:
         return self._votes(lambda c: [s for s in c.tcp if s.port == place.port and s.address in known])
 
     def control_tls(self, place: Place, address: str | None = None) -> Count:
-        return self._votes(lambda c: [s for s in c.tls if s.server_name == place.host and address in (None, s.address)])
+        secure = (place.host, place.port if place.scheme == "https" else 443)
+
+        def handshakes(control: Control) -> list[Tls]:
+            named = [s for s in control.tls if (s.server_name, s.port) == secure]
+            return named if address is None else [s for s in named if s.address == address]
+
+        return self._votes(handshakes)
 
     def _votes(self, seen_by: Callable[[Control], Sequence[Tcp | Tls]]) -> Count:
         by_control: dict[str, list[Tcp | Tls]] = {}
