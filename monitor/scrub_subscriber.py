@@ -62,7 +62,7 @@ _AFTER_NAME = rf"{_MORE}{_QUOTE}(?:{_TAGS}[:=]{_TAGS}{_QUOTE}|{_CELL})(?P<gone>{
 _LABELLED = [(hint.encode(), re.compile((name + _AFTER_NAME).encode("latin-1"))) for hint, name in _NAMES.items()]
 
 # These begin with what is rare and are extended backwards.
-_V4 = re.compile(rb"\.(?<=\d\.)\d{1,3}\.\d{1,3}\.\d{1,3}(?![\d.]*\d)")
+_V4 = re.compile(rb"\.(?<=\d\.)\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d)")
 _V4_BACK = re.compile(rb"\d{1,3}")
 _V6 = re.compile(rb":(?<=[0-9a-f:]:)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){1,6}")
 _V6_BACK = re.compile(rb":?[0-9a-f]{0,4}")

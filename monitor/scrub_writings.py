@@ -16,8 +16,8 @@ PREFIX_V6 = 48  # what an ISP delegates to one customer is /48 to /64
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Between octets, between groups; pages are in lower case here. Percent signs may be encoded in turn.
-_DOT = r"(?:[._,-]|%(?:25){0,2}2e|&#0{0,2}46;|&#x0{0,2}2e;|&period;|\\u002e|\\x2e)"
-_COLON = r"(?:[:_-]|%(?:25){0,2}3a|&#0{0,2}58;|&#x0{0,2}3a;|&colon;|\\u003a|\\x3a)"
+_DOT = r"(?:[._,-]|%(?:25){0,2}2e|&#0{0,2}46;|&#x0{0,2}2e;|&period;|\\{1,3}u002e|\\{1,3}x2e)"
+_COLON = r"(?:[:_-]|%(?:25){0,2}3a|&#0{0,2}58;|&#x0{0,2}3a;|&colon;|\\{1,3}u003a|\\{1,3}x3a)"
 # The digits in those.
 _DOT_DIGITS = ("", "2", "252", "46", "002")
 _COLON_DIGITS = ("", "3a")
@@ -207,5 +207,5 @@ def _base64_pattern(form: str) -> Pattern:
     # The characters around it may hold some bits of it. Six characters may be a word of a script: alone, they are not.
     letter = "[A-Za-z0-9+/_-]"
     if len(form) < 8:
-        return _compiled(f"(?<!{letter}){re.escape(form)}{letter}(?:==)?(?!{letter})")
+        return _compiled(f"(?<![A-Za-z0-9+_-]){re.escape(form)}{letter}(?:==)?(?!{letter})")
     return _compiled(f"{letter}?{re.escape(form)}{letter}?")

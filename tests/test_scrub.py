@@ -204,8 +204,9 @@ def test_the_own_address_vanishes_from_pages(how: str, scrubber: Scrubber) -> No
 @pytest.mark.parametrize("field", ["a header", "a title", "a URL", "a location", "the Location header", "a hop"])
 def test_the_own_address_vanishes_from_what_is_told_of_a_page(field: str, how: str, scrubber: Scrubber) -> None:
     observed = FIELDS[field](WRITINGS[how])
-    assert WRITINGS[how].encode() in to_json(observed)
-    assert WRITINGS[how].encode() not in to_json(scrubber.observations(observed))
+    written = msgspec.json.encode(WRITINGS[how]).strip(b'"')
+    assert written in to_json(observed)
+    assert written not in to_json(scrubber.observations(observed))
 
 
 @pytest.mark.parametrize("field", FIELDS)
