@@ -4,7 +4,6 @@ Only for responses of somebody who did not prove to be the site. Every expressio
 """
 
 import re
-from collections.abc import Iterator
 from urllib.parse import SplitResult, parse_qsl, quote, urlsplit, urlunsplit
 
 from monitor.scrub_writings import GONE, cut, spans
@@ -66,46 +65,45 @@ _V4 = re.compile(rb"\.(?<=\d\.)\d{1,3}\.\d{1,3}\.\d{1,3}(?!\d)")
 _V4_BACK = re.compile(rb"\d{1,3}")
 _V6 = re.compile(rb":(?<=[0-9a-f:]:)[0-9a-f]{0,4}(?::[0-9a-f]{0,4}){1,6}")
 _V6_BACK = re.compile(rb":?[0-9a-f]{0,4}")
-_TELLS_ADDRESS = re.compile(rb"(?:\bip(?:v[46])?\b|ip[_-]?addr|direcci|\baddr|forwarded.for)[^.\r\n]{0,40}\Z")
-_TAG = re.compile(rb"<[^<>]{0,120}>")
+# "Su dirección IP: ", "IP</td><td>", read backwards from the address: fails fast where there is none.
+_TOLD = re.compile(
+    rb"(?:[^.<>]|>[^<>]{0,120}<){0,40}?(?:(?:[64]v)?pi(?![a-z0-9])|rdda(?![a-z])|rdda[_-]?pi|iccerid|rof.dedrawrof)"
+)
 _MAC = re.compile(rb"[:-](?<=[0-9a-f]{2}.)[0-9a-f]{2}(?:[:-][0-9a-f]{2}){4}(?!\w)")
 _MAC_BACK = re.compile(rb"[0-9a-f]{2}(?!\w)")
 _MAIL = re.compile(rb"@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
 _MAIL_BACK = re.compile(rb"[\w.+-]{1,64}")
 _LONG_NUMBER = re.compile(rb"\d(?<![\w.#-].)\d{8,19}(?!\w|[.-]\w)")
-_INPUT = re.compile(rb"<input\b[^<>]*+")
-_INPUT_VALUE = re.compile(rb"[\s\"'/]value\s{0,9}=\s{0,9}(?P<gone>\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)")
-_BUTTON = re.compile(rb"type\s{0,9}=\s{0,9}[\"']?(?:submit|button|reset)")
+_ANYWHERE: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes] | None], ...] = (
+    (_MAC, _MAC_BACK),
+    (_MAIL, _MAIL_BACK),
+    (_LONG_NUMBER, None),
+)
+# What forms are filled with; what is written on a button stays.
+_FIELD = re.compile(
+    rb"<input\b(?![^<>]*?type\s{0,9}=\s{0,9}[\"']?(?:submit|button|reset))[^<>]*?[\s\"'/]value\s{0,9}=\s{0,9}"
+    rb"(?P<gone>\"[^\"]*\"|'[^']*'|[^\s\"'<>]+)"
+)
 
 
 def subscriber_gone(body: bytes) -> bytes:
     """The page without what it says of the subscriber."""
     lowered = body.lower()
-    body = cut(body, _field_values(lowered))
+    body = cut(body, spans(_FIELD, lowered))
     for hint, pattern in _LABELLED:
         if hint in lowered:
             body = cut(body, spans(pattern, body.lower()))
     for pattern, back in ((_V4, _V4_BACK), (_V6, _V6_BACK)):
         lowered = body.lower()
         body = cut(body, (span for span in spans(pattern, lowered, back) if _told(lowered, span[0])))
-    for pattern, back in ((_MAC, _MAC_BACK), (_MAIL, _MAIL_BACK), (_LONG_NUMBER, None)):
-        body = cut(body, spans(pattern, body.lower(), back))
+    for pattern, extended in _ANYWHERE:
+        body = cut(body, spans(pattern, body.lower(), extended))
     return body
 
 
 def _told(lowered: bytes, start: int) -> bool:
     """Does the text before say that an address follows?"""
-    before = lowered[max(0, start - 160) : start]
-    if not (b"ip" in before or b"addr" in before or b"direcci" in before or b"forwarded" in before):
-        return False
-    return _TELLS_ADDRESS.search(_TAG.sub(b" ", before)) is not None
-
-
-def _field_values(lowered: bytes) -> Iterator[tuple[int, int]]:
-    """What forms are filled with; what is written on a button stays."""
-    for field in _INPUT.finditer(lowered):
-        if b"value" in field[0] and not _BUTTON.search(field[0]):
-            yield from ((field.start() + a, field.start() + b) for a, b in spans(_INPUT_VALUE, field[0]))
+    return _TOLD.match(lowered[max(0, start - 160) : start][::-1]) is not None
 
 
 # --- redirects -------------------------------------------------------------------------------------------------

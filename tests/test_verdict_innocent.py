@@ -1,6 +1,4 @@
-"""Innocent networks and sites that look guilty: none of them may be `blocked`, the worst mistake there is.
-
-"""
+"""Innocent networks and sites that look guilty: none of them may be `blocked`, the worst mistake there is."""
 
 import pytest
 from verdict_cases import FALSE, HTTP, HTTPS, NOTICE, SITE, SITE6, TWIN, Case, measured
@@ -116,6 +114,7 @@ MISSED: dict[str, Case] = {
                     .elsewhere("", text=NOTICE, headers=(("Referrer-Policy", "origin"),)),
                     headers=(("Referrer-Policy", "same-origin"),)),
 }  # fmt: skip
+
 
 @pytest.mark.parametrize("what", CASES)
 def test_the_innocent_are_not_accused(what: str) -> None:
