@@ -27,22 +27,10 @@ def _word(before: str, plain: str, accented: str, after: str) -> str:
 
 # Short words stand within others: "outline: none" is no telephone line.
 _SHORT = ("line", "mac", "rif", "your ip", "su ip", "tu ip")
-_LONG = (
-    *(
-        "usuario",
-        "abonado",
-        "cliente",
-        "contrato",
-        "cuenta",
-        "suscriptor",
-        "titular",
-        "subscriber",
-        "customer",
-        "account",
-    ),
-    *("user", "client_ip", "client-ip", "client ip", "msisdn", "imsi", "imei", "iccid", "phone", "session"),
-)
-_NAMES = {word: re.escape(word) for word in _LONG}
+_SPANISH = ("usuario", "abonado", "cliente", "contrato", "cuenta", "suscriptor", "titular")
+_ENGLISH = ("subscriber", "customer", "account", "user", "client_ip", "client-ip", "client ip", "phone", "session")
+_IDENTITIES = ("msisdn", "imsi", "imei", "iccid")
+_NAMES = {word: re.escape(word) for word in (*_SPANISH, *_ENGLISH, *_IDENTITIES)}
 _NAMES |= {word: f"{word}(?<![a-z]{word})" for word in _SHORT}
 _NAMES |= {"dula": _word("c", "e", "é", "dula")}
 _NAMES |= {"nea": _word("l", "i", "í", "nea"), "fono": _word("tel", "e", "é", "fono")}
@@ -69,16 +57,12 @@ _V6_BACK = re.compile(rb":?[0-9a-f]{0,4}")
 _TOLD = re.compile(
     rb"(?:[^.<>]|>[^<>]{0,120}<){0,40}?(?:(?:[64]v)?pi(?![a-z0-9])|rdda(?![a-z])|rdda[_-]?pi|iccerid|rof.dedrawrof)"
 )
+_TELLING = (b"ip", b"addr", b"direcci", b"forwarded")
 _MAC = re.compile(rb"[:-](?<=[0-9a-f]{2}.)[0-9a-f]{2}(?:[:-][0-9a-f]{2}){4}(?!\w)")
 _MAC_BACK = re.compile(rb"[0-9a-f]{2}(?!\w)")
-_MAIL = re.compile(rb"@[\w-]{1,64}(?:\.[\w-]{1,64}){1,4}")
-_MAIL_BACK = re.compile(rb"[\w.+-]{1,64}")
+_MAIL_HOST = re.compile(rb"@[\w-]++\.")
+_MAIL = re.compile(rb"(?<![\w.+-])[\w.+-]++@[\w-]++\.[\w.+-]++")
 _LONG_NUMBER = re.compile(rb"\d(?<![\w.#-].)\d{8,19}(?!\w|[.-]\w)")
-_ANYWHERE: tuple[tuple[re.Pattern[bytes], re.Pattern[bytes] | None], ...] = (
-    (_MAC, _MAC_BACK),
-    (_MAIL, _MAIL_BACK),
-    (_LONG_NUMBER, None),
-)
 # What forms are filled with; what is written on a button stays.
 _FIELD = re.compile(
     rb"<input\b(?![^<>]*?type\s{0,9}=\s{0,9}[\"']?(?:submit|button|reset))[^<>]*?[\s\"'/]value\s{0,9}=\s{0,9}"
@@ -95,15 +79,21 @@ def subscriber_gone(body: bytes) -> bytes:
             body = cut(body, spans(pattern, body.lower()))
     for pattern, back in ((_V4, _V4_BACK), (_V6, _V6_BACK)):
         lowered = body.lower()
-        body = cut(body, (span for span in spans(pattern, lowered, back) if _told(lowered, span[0])))
-    for pattern, extended in _ANYWHERE:
-        body = cut(body, spans(pattern, body.lower(), extended))
-    return body
+        if any(word in lowered for word in _TELLING):
+            body = cut(body, (span for span in spans(pattern, lowered, back) if _told(lowered, span[0])))
+    body = cut(body, spans(_MAC, body.lower(), _MAC_BACK))
+    if _MAIL_HOST.search(body):
+        body = cut(body, spans(_MAIL, body))
+    return cut(body, spans(_LONG_NUMBER, body))
 
 
 def _told(lowered: bytes, start: int) -> bool:
     """Does the text before say that an address follows?"""
-    return _TOLD.match(lowered[max(0, start - 160) : start][::-1]) is not None
+    since = max(0, start - 160)
+    for word in _TELLING:
+        if lowered.rfind(word, since, start) >= 0:
+            return _TOLD.match(lowered[since:start][::-1]) is not None
+    return False
 
 
 # --- redirects -------------------------------------------------------------------------------------------------

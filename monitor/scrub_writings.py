@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 GONE = b"[scrubbed]"
 PREFIX_V6 = 48  # what an ISP delegates to one customer is /48 to /64
 
+_MOST_PASSES = 4
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 # Between octets, between groups; pages are in lower case here. Percent signs may be encoded in turn.
@@ -43,7 +45,15 @@ class Writings:
         self._base64 = [(form.encode(), _base64_pattern(form)) for a in addresses for form in _base64_of(a)]
 
     def without(self, body: bytes) -> bytes:
-        """The page without the addresses."""
+        """The page without the addresses. What was joined to one that is gone may be another."""
+        for _ in range(_MOST_PASSES):
+            cleaned = self._once(body)
+            if cleaned == body:
+                break
+            body = cleaned
+        return body
+
+    def _once(self, body: bytes) -> bytes:
         lowered = body.lower()
         if self._maybe(lowered):
             for pattern in self._patterns:
@@ -121,7 +131,7 @@ def _octets_pattern(octets: Sequence[int]) -> str:
 
 def _octal_pattern(octets: Sequence[int]) -> str:
     first = f"0{octets[0]:o}"
-    return first + "".join(f"{_DOT}0{{1,3}}{octet:o}" for octet in octets[1:]) + r"(?!\d)"
+    return first + "".join(f"{_DOT}0{{1,3}}{octet:o}" for octet in octets[1:])
 
 
 def _pair_pattern(address: Address) -> str:

@@ -241,4 +241,4 @@ def bogon(address: str) -> bool:
     try:
         return not is_public(str(ipaddress.ip_address(address)))
     except ValueError:
-        return True
+        return False  # no address, or one that was scrubbed: no evidence
