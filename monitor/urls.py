@@ -1,10 +1,11 @@
 """URLs as measurements need them: hostile text in, host and port out."""
 
+import ipaddress
 import re
 
 from msgspec import Struct
 
-_HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:.]+")
+_NAME = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -42,11 +43,20 @@ def target(url: str) -> Target:
         port = DEFAULT_PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
         raise BadUrl(f"not a URL: {url[:200]!r}") from exc
-    if parsed.scheme not in DEFAULT_PORTS or not _HOST.fullmatch(host) or len(url) > 4096:
+    if parsed.scheme not in DEFAULT_PORTS or not _is_host(host) or len(url) > 4096:
         raise BadUrl(f"not an http or https URL: {url[:200]!r}")
     if not 0 < port < 65536:
         raise BadPort(f"no such port: {url[:200]!r}")
     return Target(url=str(parsed), scheme=parsed.scheme, host=host, port=port)
+
+
+def _is_host(host: str) -> bool:
+    if ":" not in host:
+        return _NAME.fullmatch(host) is not None
+    try:
+        return ipaddress.ip_address(host).version == 6 and "%" not in host
+    except ValueError:
+        return False
 
 
 def redirect(base: str, location: str) -> Target:
