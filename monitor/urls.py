@@ -39,7 +39,7 @@ def target(url: str) -> Target:
 
     try:
         parsed = httpx.URL(url)
-        host = parsed.raw_host.decode("ascii").lower().strip("[]").rstrip(".")
+        host = parsed.raw_host.decode("ascii").lower().strip("[]").removesuffix(".")
         port = DEFAULT_PORTS.get(parsed.scheme, 0) if parsed.port is None else parsed.port
     except (httpx.InvalidURL, UnicodeError, ValueError) as exc:
         raise BadUrl(f"not a URL: {url[:200]!r}") from exc
