@@ -23,7 +23,7 @@ from monitor.vantage import Vantage
 from monitor.verdict import judge
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
-__all__ = ["Asker", "Prober", "Tools", "observe"]
+__all__ = ["Asker", "Prober", "Tools", "local_addresses", "observe"]
 
 MAX_SHOWN = 2048  # characters of a hop's URL, when a control is asked about it
 MAX_CONTROLLED_HOPS = 3  # asked again with all attempts, of a failing measurement
@@ -73,7 +73,7 @@ class Prober:
 
     def own_addresses(self) -> set[str]:
         """The vantage's own addresses, to be scrubbed."""
-        return _local_addresses(self.vantage) | (self.controls.seen_as if self.controls else set())
+        return local_addresses(self.vantage) | (self.controls.seen_as if self.controls else set())
 
     def _trail(self, conditions: Conditions) -> Trail:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
@@ -186,7 +186,7 @@ def _scrubber(own: frozenset[str]) -> Scrubber:
     return Scrubber(own)
 
 
-def _local_addresses(vantage: Vantage) -> set[str]:
+def local_addresses(vantage: Vantage) -> set[str]:
     """The addresses this vantage sends from. Connecting a UDP socket sends nothing."""
     found = set()
     for family, anywhere in ((4, "192.0.2.1"), (6, "2001:db8::1")):

@@ -18,7 +18,7 @@ from monitor import __version__, failures
 from monitor.addresses import is_public
 from monitor.control import bounds, protocol
 from monitor.control.endpoints import with_endpoints
-from monitor.measure import Asker
+from monitor.measure import Asker, local_addresses
 from monitor.models import Control, Http, Observations
 from monitor.steps import http, tcp, tls
 from monitor.steps.occasion import Occasion
@@ -294,7 +294,7 @@ class VantageControl:
     """A vantage named as the control. observe: measures on that vantage."""
 
     def __init__(self, vantage: Vantage, observe: Observe, trust: ssl.SSLContext) -> None:
-        self.seen_as: set[str] = set()
+        self.seen_as: set[str] = local_addresses(vantage)  # nobody's either, though it is a control's
         self._vantage = vantage
         self._observe = observe
         self._trust = trust
