@@ -21,9 +21,11 @@ from monitor.config_values import (
     Category,
     Count,
     Country,
+    Database,
     Device,
     Duration,
     HttpsUrl,
+    Interval,
     Language,
     Listen,
     Name,
@@ -34,6 +36,7 @@ from monitor.config_values import (
     Proxy,
     Recipient,
     ResolverAddress,
+    Size,
     Store,
     WebUrl,
     site_entry,
@@ -44,7 +47,7 @@ __all__ = ["Config", "ConfigError", "find", "load", "parse"]
 
 FILE_NAME = "probes.yaml"
 # Validated, so that one file serves every version, but without effect so far: `almenara check` says so.
-UNUSED = ("schedule", "store", "web", "alerts", "detect", "hub")
+UNUSED = ("alerts", "hub")
 
 
 class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -52,11 +55,12 @@ class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omi
 
 
 class SiteConfig(Section, frozen=True, kw_only=True):
-    """A site to watch. name: for people; tags: to select by."""
+    """A site to watch. name: for people; tags: to select by; every: how often, before what its tags say."""
 
     url: WebUrl
     name: Name | None = None
     tags: tuple[Name, ...] = ()
+    every_s: Interval | None = msgspec.field(name="every", default=None)
 
 
 class ListConfig(Section, frozen=True, kw_only=True):
@@ -129,10 +133,30 @@ class MeasureConfig(Section, frozen=True, kw_only=True):
 
 
 class ScheduleConfig(Section, frozen=True, kw_only=True):
-    """How often each site is measured; jitter: at most so much earlier or later."""
+    """How often each site is measured; jitter: at most so much earlier or later.
 
-    every_s: Duration = msgspec.field(name="every", default=1800.0)
+    tags: how often the sites of a tag are measured (the shortest of a site's tags counts). budget: bytes a day that
+    measuring may send and receive.
+    """
+
+    every_s: Interval = msgspec.field(name="every", default=1800.0)
     jitter_s: Pause = msgspec.field(name="jitter", default=300.0)
+    tags: dict[Name, Interval] = {}
+    budget: Size | None = None
+
+
+class KeepConfig(Section, frozen=True, kw_only=True):
+    """How long measurements are kept: at most so old, and so many bytes of store. Rollups and events' evidence stay."""
+
+    age_s: Duration | None = msgspec.field(name="age", default=None)
+    size: Size | None = None
+
+
+class NetworkConfig(Section, frozen=True, kw_only=True):
+    """How vantages' networks are looked up. database: MaxMind format (ASN), a file or its URL; none: by DNS."""
+
+    lookup: bool = True
+    database: Database | None = None
 
 
 class WebConfig(Section, frozen=True, kw_only=True):
@@ -180,11 +204,13 @@ class Config(Section, frozen=True, kw_only=True):
     vantages: Annotated[tuple[VantageConfig, ...], Meta(min_length=1)] = (VantageConfig(name="default"),)
     control: ControlConfig = ControlConfig()
     measure: MeasureConfig = MeasureConfig()
-    schedule: ScheduleConfig | None = None
+    schedule: ScheduleConfig = ScheduleConfig()
     store: Store | None = None
-    web: WebConfig | None = None
+    keep: KeepConfig = KeepConfig()
+    network: NetworkConfig = NetworkConfig()
+    web: WebConfig = WebConfig()
     alerts: tuple[AlertConfig, ...] | None = None
-    detect: DetectConfig | None = None
+    detect: DetectConfig = DetectConfig()
     hub: HubConfig | None = None
 
 
@@ -196,7 +222,7 @@ def find() -> Path | None:
 
 
 def load(path: Path, *, to_measure: bool = False) -> Config:
-    """Read a configuration file; ConfigError. Paths of lists in it are relative to its folder.
+    """Read a configuration file; ConfigError. Paths in it (lists, the store) are relative to its folder.
 
     to_measure: refuse what is valid but what this version cannot measure through.
     """
@@ -210,13 +236,27 @@ def load(path: Path, *, to_measure: bool = False) -> Config:
         line = raw.count(b"\n", 0, exc.start) + 1
         raise ConfigError(str(path), line, "yaml", "expected text in UTF-8") from None
     lists = tuple(_beside(path, entry) for entry in config.lists)
-    return msgspec.structs.replace(config, lists=lists)
+    return msgspec.structs.replace(
+        config, lists=lists, store=_store_beside(path, config.store), network=_network_beside(path, config.network)
+    )
 
 
 def _beside(file: Path, entry: ListConfig) -> ListConfig:
     if entry.path is None:
         return entry
     return msgspec.structs.replace(entry, path=str(file.parent / Path(entry.path).expanduser()))
+
+
+def _store_beside(file: Path, store: str | None) -> str | None:
+    if store is None or not store.startswith("sqlite:"):
+        return store
+    return f"sqlite:{(file.parent / Path(store.removeprefix('sqlite:')).expanduser()).absolute()}"
+
+
+def _network_beside(file: Path, network: NetworkConfig) -> NetworkConfig:
+    if network.database is None or network.database.startswith("https://"):
+        return network
+    return msgspec.structs.replace(network, database=str(file.parent / Path(network.database).expanduser()))
 
 
 def parse(text: str, name: str, *, to_measure: bool = False) -> Config:
@@ -242,9 +282,19 @@ def _read(document: Document, value: Any, kind: Any, path: str) -> Any:
             raise document.error(path, str(exc)) from None
     if get_origin(kind) is tuple and isinstance(value, list):
         return [_read(document, item, get_args(kind)[0], f"{path}[{i}]") for i, item in enumerate(value)]
+    if get_origin(kind) is dict and isinstance(value, dict):
+        return _read_mapping(document, value, get_args(kind), path)
     if isinstance(kind, type) and issubclass(kind, Section) and isinstance(value, dict):
         return _read_section(document, value, kind, path)
     return value
+
+
+def _read_mapping(document: Document, values: dict[Any, Any], kinds: tuple[Any, Any], path: str) -> dict[Any, Any]:
+    of_key, of_value = kinds
+    return {
+        _read(document, key, of_key, f"{path}.{key}"): _read(document, value, of_value, f"{path}.{key}")
+        for key, value in values.items()
+    }
 
 
 def _read_section(document: Document, values: dict[str, Any], kind: type[Section], path: str) -> dict[str, Any]:

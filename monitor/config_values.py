@@ -13,6 +13,8 @@ from monitor.urls import BadPort, BadUrl, Target, target
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)(ms|s|m|h|d)", re.ASCII)
+_SIZES = {"KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12}
+_SIZE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?) ?(KB|MB|GB|TB)", re.ASCII)
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?", re.ASCII)
 _BARE_HOST = re.compile(r"[\w-]+(\.[\w-]+)+(:\d+)?(/\S*)?")
 _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
@@ -21,6 +23,7 @@ _DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}")  # IFNAMSIZ less its NUL
 _NETNS = re.compile(r"(/[\w.-]+)+|[\w-][\w.-]{0,63}", re.ASCII)
 _PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 MAX_URL = 2048
+MIN_INTERVAL_S = 10.0  # between measurements of one site: less would be a load on the site
 MAX_DURATION_S = 366 * 86400.0
 
 
@@ -41,6 +44,23 @@ def positive_duration(value: Any) -> float:
     if seconds == 0:
         raise ValueError(f"expected a duration longer than nothing, got {value}")
     return seconds
+
+
+def size(value: Any) -> int:
+    """Bytes from `500KB`, `200MB`, `2GB` or `1TB` (powers of ten). A bare number has no unit, so it is refused."""
+    match = _SIZE.fullmatch(value) if isinstance(value, str) else None
+    if match is None or float(match[1]) == 0:
+        raise ValueError(f"expected a size such as 500KB, 200MB or 2GB, got {shown(value)}")
+    return int(float(match[1]) * _SIZES[match[2]])
+
+
+def database(value: Any) -> str:
+    """A MaxMind-format database: a file, or the https URL of one."""
+    if isinstance(value, str) and value.startswith("https://"):
+        return https_url(value)
+    if isinstance(value, str) and re.fullmatch(r"[^\x00-\x1f]{1,1024}", value) and "://" not in value:
+        return value
+    raise ValueError(f"expected a file in MaxMind's format, or the https URL of one, got {shown(value)}")
 
 
 def web_url(value: Any) -> str:
@@ -226,10 +246,13 @@ def _read_by(function: Callable[[Any], Any]) -> Meta:
     return Meta(extra={"read": function})
 
 
+Interval = Annotated[float, _read_by(positive_duration), Meta(ge=MIN_INTERVAL_S)]
 Duration = Annotated[float, _read_by(positive_duration)]
 Pause = Annotated[float, _read_by(duration)]
 WebUrl = Annotated[str, _read_by(web_url)]
 HttpsUrl = Annotated[str, _read_by(https_url)]
+Size = Annotated[int, _read_by(size)]
+Database = Annotated[str, _read_by(database)]
 Address = Annotated[str, _read_by(address)]
 ResolverAddress = Annotated[str, _read_by(resolver)]
 OwnResolver = Annotated[str, _read_by(own_resolver)]

@@ -268,6 +268,64 @@ class Measurement(Observations, frozen=True, kw_only=True):
     software: str = ""
 
 
+class Point(Struct, frozen=True, kw_only=True):
+    """What detection needs of a measurement: one verdict of one site on one network. probe: "" where it is not told."""
+
+    id: str
+    site: str
+    network: Network
+    probe: str
+    started: datetime
+    status: Status
+    methods: tuple[str, ...] = ()
+    confidence: float | None = None
+    rule: str = ""
+
+
+class Kind(StrEnum):
+    """What an event is about; `interface.md` defines each."""
+
+    BLOCKING = "blocking"
+    SITE_OUTAGE = "site_outage"
+    NETWORK_OUTAGE = "network_outage"
+    SILENCE = "silence"
+
+
+Range = tuple[datetime | None, datetime | None]
+
+
+class Event(Struct, frozen=True, kw_only=True):
+    """One episode of one kind. started, ended: best estimates; the ranges: the last contrary and the first supporting
+    measurement. detected: the time of the measurement that settled it. revision: grows with every change.
+    """
+
+    id: str
+    revision: int
+    kind: Kind
+    site: str | None
+    network: Network | None
+    methods: tuple[str, ...]
+    started: datetime
+    started_range: Range
+    detected: datetime
+    ended: datetime | None
+    ended_range: Range | None
+    confidence: float
+    measurements: int
+    probes: int
+
+
+class Incident(Struct, frozen=True, kw_only=True):
+    """The events that belong together. state: "started", "updated" or "ended"."""
+
+    id: str
+    revision: int
+    state: str
+    started: datetime
+    ended: datetime | None
+    events: tuple[Event, ...]
+
+
 def to_json(value: Struct) -> bytes:
     """One line of JSON."""
     return msgspec.json.encode(value)
