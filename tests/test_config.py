@@ -84,6 +84,25 @@ def test_the_file_this_project_ships_loads():
     assert config.consent is None
 
 
+def test_intervals_by_site_and_tag_a_budget_and_what_is_kept():
+    config = parse(
+        "sites: [{url: https://a.example/, every: 5m}]\n"
+        "schedule: {tags: {news: 10m}, budget: 1.5GB}\nkeep: {age: 365d, size: 2 GB}",
+        "p",
+    )
+    assert config.sites[0].every_s == 300
+    assert (config.schedule.tags, config.schedule.budget) == ({"news": 600.0}, 1_500_000_000)
+    assert (config.keep.age_s, config.keep.size) == (365 * 86400, 2_000_000_000)
+
+
+def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
+    file = tmp_path / "probes.yaml"
+    file.write_text("store: sqlite:a.db\nnetwork: {database: asn.mmdb}\nlists: [{path: ve.csv}]")
+    config = load(file)
+    assert (config.store, config.network.database) == (f"sqlite:{tmp_path}/a.db", f"{tmp_path}/asn.mmdb")
+    assert config.lists[0].path == f"{tmp_path}/ve.csv"
+
+
 BAD = [
     # the file as YAML
     ("a: [1\n", "p.yaml:2: yaml: expected ',' or ']', but got '<stream end>'"),
@@ -110,7 +129,7 @@ BAD = [
      "p.yaml:2: vantages[0].zzz: unknown key, expected one of name, isp, asn, country, via, resolvers"),
     ('"x\\x1b[31m\\n": 1',
      "p.yaml:1: x [31m : unknown key, expected one of consent, sites, lists, vantages, control, measure, schedule, "
-     "store, web, alerts, detect, hub"),
+     "store, keep, network, web, alerts, detect, hub"),
     # types
     ("consent: yes", "p.yaml:1: consent: expected true or false, got text"),
     ("sites: https://a.example/", "p.yaml:1: sites: expected a list, got text"),
@@ -184,6 +203,15 @@ BAD = [
      "p.yaml:1: measure.public_resolvers[0]: expected a resolver's IP address (192.0.2.1, 192.0.2.1:53 or "
      "[2001:db8::1]:53), got 'system'"),
     # sections for later versions
+    ("schedule: {every: 1s}", "p.yaml:1: schedule.every: expected a number >= 10.0"),
+    ("schedule: {tags: {news: 3}}",
+     "p.yaml:1: schedule.tags.news: expected a duration such as 10s, 30m, 2h or 1d, got 3"),
+    ("schedule: {tags: [news]}", "p.yaml:1: schedule.tags: expected a mapping, got a list"),
+    ("schedule: {budget: 5}", "p.yaml:1: schedule.budget: expected a size such as 500KB, 200MB or 2GB, got 5"),
+    ("keep: {size: 0MB}", "p.yaml:1: keep.size: expected a size such as 500KB, 200MB or 2GB, got '0MB'"),
+    ("network: {database: http://x.example/a.mmdb}",
+     "p.yaml:1: network.database: expected a file in MaxMind's format, or the https URL of one, "
+     "got 'http://x.example/a.mmdb'"),
     ("schedule: {every: 1w}", "p.yaml:1: schedule.every: expected a duration such as 10s, 30m, 2h or 1d, got '1w'"),
     ("schedule: {every: 999d}", "p.yaml:1: schedule.every: expected a duration of at most a year, got 999d"),
     ("store: mysql", "p.yaml:1: store: expected sqlite:FILE or postgresql://..., got 'mysql'"),
