@@ -17,6 +17,7 @@ from msgspec import Meta, Struct
 
 from monitor.config_values import (
     Address,
+    Age,
     Asn,
     Category,
     Count,
@@ -146,9 +147,9 @@ class ScheduleConfig(Section, frozen=True, kw_only=True):
 
 
 class KeepConfig(Section, frozen=True, kw_only=True):
-    """How long measurements are kept: at most so old, and so many bytes of store. Rollups and events' evidence stay."""
+    """How long measurements are kept: age, of a day or more; size: bytes of store. Rollups and events' evidence stay."""
 
-    age_s: Duration | None = msgspec.field(name="age", default=None)
+    age_s: Age | None = msgspec.field(name="age", default=None)
     size: Size | None = None
 
 

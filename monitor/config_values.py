@@ -28,14 +28,19 @@ MAX_DURATION_S = 366 * 86400.0
 
 
 def duration(value: Any) -> float:
-    """Seconds from `500ms`, `10s`, `30m`, `2h` or `1d`. A bare number has no unit, so it is refused."""
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
-        raise ValueError(f"expected a duration such as 10s, 30m, 2h or 1d, got {shown(value)}")
-    seconds = float(match[1]) * _UNITS_S[match[2]]
+    """Seconds from `500ms`, `10s`, `30m`, `2h` or `1d`, at most a year. A bare number has no unit, so it is refused."""
+    seconds = age(value)
     if seconds > MAX_DURATION_S:
         raise ValueError(f"expected a duration of at most a year, got {value}")
     return seconds
+
+
+def age(value: Any) -> float:
+    """As `duration`, however long."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"expected a duration such as 10s, 30m, 2h or 1d, got {shown(value)}")
+    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def positive_duration(value: Any) -> float:
@@ -248,6 +253,7 @@ def _read_by(function: Callable[[Any], Any]) -> Meta:
 
 Interval = Annotated[float, _read_by(positive_duration), Meta(ge=MIN_INTERVAL_S)]
 Duration = Annotated[float, _read_by(positive_duration)]
+Age = Annotated[float, _read_by(age), Meta(ge=86400.0)]
 Pause = Annotated[float, _read_by(duration)]
 WebUrl = Annotated[str, _read_by(web_url)]
 HttpsUrl = Annotated[str, _read_by(https_url)]
