@@ -9,19 +9,22 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from monitor import network_database
 from monitor.addresses import is_public
 from monitor.conditions import ConditionsChecker
 from monitor.config import Config, ConfigError, VantageConfig
 from monitor.control.client import ControlClient, Controls, VantageControl
-from monitor.identity import probe_id
 from monitor.measure import Asker, Prober
 from monitor.models import Dns, Network, Role
+from monitor.network import Identity
+from monitor.origin import Origins
 from monitor.steps import dns
 from monitor.steps.doh import DohClient
 from monitor.steps.occasion import Occasion
 from monitor.steps.tls import client_context
 from monitor.trail import Tools, observe
-from monitor.vantage import Resolver, Vantage, resolver, system_resolvers
+from monitor.vantage import Resolver, Vantage, proxy, resolver, system_resolvers
+from monitor.whoami import WhoAmI
 
 LOOKUP_TIMEOUT_S = 5.0
 KNOWN_S = 300.0  # how long an answer is used; hosts of our own services are few
@@ -30,7 +33,10 @@ GRACE_S = 0.3  # for further answers after the first
 
 @dataclass(frozen=True, kw_only=True)
 class Lookup:
-    """Addresses of our own services' hosts (DoH, helpers). Lies do no harm: certificates are checked."""
+    """Addresses of our own services' hosts (DoH, helpers). Lies do no harm: certificates are checked.
+
+    resolvers: asked besides the vantage's own.
+    """
 
     vantage: Vantage
     resolvers: tuple[Resolver, ...]
@@ -52,7 +58,9 @@ class Lookup:
         encrypted = [client.ask(host, "A", occasion=occasion, timeout_s=LOOKUP_TIMEOUT_S) for client in self.doh]
         found = await _soon([_answers(one) for one in encrypted])
         if not found:
-            found = await _soon([self._plain(one, host, occasion) for one in self.resolvers])
+            found = await _soon(
+                [self._plain(one, host, occasion) for one in (*self.vantage.resolvers, *self.resolvers)]
+            )
         return [address for address in dict.fromkeys(found) if is_public(address)]
 
     async def _plain(self, one: Resolver, host: str, occasion: Occasion) -> tuple[str, ...]:
@@ -98,25 +106,31 @@ def vantage(named: VantageConfig) -> Vantage:
         return Vantage(
             named.name,
             Network(asn=named.asn, isp=named.isp, country=named.country),
-            _resolvers(named),
+            resolvers(named),
             netns=via.netns if via else None,
             interface=via.interface if via else None,
             source=str(via.source) if via and via.source else None,
+            proxy=proxy(via.proxy) if via and via.proxy else None,
+            reread=partial(resolvers, named),
         )
     except OSError as exc:
         raise ConfigError("configuration", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
+    except ValueError as exc:  # of the proxy: the configuration has checked the rest
+        raise ConfigError("configuration", None, f"vantages: {named.name}: via.proxy", str(exc)) from None
 
 
 def only_lan(named: VantageConfig) -> bool:
     """Are all resolvers of a vantage devices of the home, which the ISP cannot be blamed for?"""
-    found = _resolvers(named)
+    found = resolvers(named)
     return bool(found) and all(one.role is Role.LAN for one in found)
 
 
-def _resolvers(named: VantageConfig) -> tuple[Resolver, ...]:
+def resolvers(named: VantageConfig) -> tuple[Resolver, ...]:
+    """The vantage's own resolvers, as they are now. This machine's do not belong to a proxy's network."""
+    machines = () if named.via and named.via.proxy else system_resolvers() if "system" in named.resolvers else ()
     found: dict[Resolver, None] = {}
     for text in named.resolvers:
-        found |= dict.fromkeys(system_resolvers() if text == "system" else (resolver(text),))
+        found |= dict.fromkeys(machines if text == "system" else (resolver(text),))
     return tuple(found)
 
 
@@ -125,14 +139,15 @@ def tools(
 ) -> Tools:
     """What measurements on a vantage share; its connections are closed with `open_until`.
 
-    plain: ask public resolvers in the clear as well, which only a vantage has use for.
+    plain: ask public resolvers in the clear as well, which only a vantage has use for, and none behind a proxy:
+    there is no UDP through one, and what is forged on the way to its resolvers is not forged for ours.
     """
-    public = tuple(map(resolver, config.measure.public_resolvers))
-    lookup = Lookup(vantage=path, resolvers=(*path.resolvers, *public))
+    public = public_resolvers(config)
+    lookup = Lookup(vantage=path, resolvers=public)
     doh = tuple(DohClient(path, url, trust=context, bootstrap=lookup) for url in config.control.resolvers)
     for client in doh:
         open_until.push_async_callback(client.aclose)
-    return Tools(settings=config.measure, trust=context, doh=doh, public=public if plain else ())
+    return Tools(settings=config.measure, trust=context, doh=doh, public=public if plain and not path.proxy else ())
 
 
 def prober(config: Config, named: VantageConfig, context: ssl.SSLContext, open_until: AsyncExitStack) -> Prober:
@@ -144,8 +159,23 @@ def prober(config: Config, named: VantageConfig, context: ssl.SSLContext, open_u
         tools=shared,
         conditions=ConditionsChecker(path, shared, config.measure.neutral),
         controls=_controls(config, path, shared, context, open_until),
-        probe=probe_id(path.network),
+        identity=identity(config, path, shared),
     )
+
+
+def identity(config: Config, path: Vantage, shared: Tools) -> Identity:
+    """Who carries the vantage's packets: observed over the vantage itself, or as declared where that is not wanted."""
+    if not config.network.lookup:
+        return Identity(path)
+    source = config.network.database
+    database = network_database.shared(source) if source else None
+    origins = Origins(path, doh=shared.doh, public=public_resolvers(config), database=database)
+    return Identity(path, WhoAmI(path, shared.trust), origins.network)
+
+
+def public_resolvers(config: Config) -> tuple[Resolver, ...]:
+    """Resolvers that anybody may ask."""
+    return tuple(map(resolver, config.measure.public_resolvers))
 
 
 def _controls(
@@ -153,12 +183,13 @@ def _controls(
 ) -> Controls | None:
     askers: list[Asker] = []
     if config.control.helpers:
-        lookup = Lookup(vantage=path, resolvers=(*path.resolvers, *shared.public), doh=shared.doh)
+        lookup = Lookup(vantage=path, resolvers=public_resolvers(config), doh=shared.doh)
         agree = min(config.control.agree, len(config.control.helpers))
         askers.append(ControlClient(path, config.control.helpers, resolve=lookup, trust=context, agree=agree))
     named = next((one for one in config.vantages if one.name == config.control.vantage), None)
     if named is not None and named.name != path.name:
         other = vantage(named)
+        other.traffic = path.traffic  # what asking it costs is the asking vantage's
         its_tools = tools(config, other, context, open_until)
         askers.append(VantageControl(other, partial(observe, vantage=other, tools=its_tools), context))
     return Controls(askers) if askers else None

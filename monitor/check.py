@@ -16,9 +16,10 @@ from monitor import assemble
 from monitor.config import UNUSED, Config, VantageConfig
 from monitor.config_yaml import one_line
 from monitor.control.client import ControlClient, Patience
+from monitor.models import Network
 from monitor.sites import gather
 from monitor.steps.occasion import Occasion
-from monitor.vantage import system_resolvers
+from monitor.vantage import proxy
 
 KNOWN_NAME = "example.com"  # reserved (RFC 2606), so that it exists and nobody blocks it
 HELPER_STEPS = 3  # timeouts that a helper's answer may take: ours to it, and its own two to the site
@@ -66,7 +67,7 @@ async def _tried_from(config: Config, vantage: VantageConfig, context: ssl.SSLCo
     async with AsyncExitStack() as open_until:
         path = assemble.vantage(vantage)
         tools = assemble.tools(config, path, context, open_until)
-        lookup = assemble.Lookup(vantage=path, resolvers=(*path.resolvers, *tools.public), doh=tools.doh)
+        lookup = assemble.Lookup(vantage=path, resolvers=assemble.public_resolvers(config), doh=tools.doh)
         timeout_s = config.measure.timeout_s
         patience = Patience(step_s=timeout_s, helper_s=HELPER_STEPS * timeout_s, budget_s=HELPER_STEPS * timeout_s)
 
@@ -84,6 +85,11 @@ async def _tried_from(config: Config, vantage: VantageConfig, context: ssl.SSLCo
             *(helper(url) for url in config.control.helpers),
             *(resolver(i, url) for i, url in enumerate(config.control.resolvers)),
         )
+        identity = assemble.identity(config, path, tools)
+        carrier = await identity.recent()
+    _say(f"Vantage {vantage.name}: {_carrier(carrier)}")
+    if identity.disagreement:
+        _say(f"Vantage {vantage.name}: {identity.disagreement}; what is observed counts")
     for one in tried:
         _say(f"From {vantage.name}, {one.kind} {one.url} {_outcome(one.failure)}")
     return tried
@@ -111,19 +117,28 @@ def _consent(config: Config) -> str:
     return "Consent: given in the configuration." if config.consent else "Consent: refused in the configuration."
 
 
+def _carrier(network: Network) -> str:
+    told = [f"AS{network.asn}" if network.asn else None, network.isp, network.country]
+    words = ", ".join(text for text in told if text)
+    if not words:
+        return "nobody can say whose network this is; declare isp, asn and country"
+    return f"{words}, as {network.source}"
+
+
 def _network(vantage: VantageConfig) -> str:
     declared = [vantage.isp, f"AS{vantage.asn}" if vantage.asn else None, vantage.country]
     via = vantage.via
     paths = [f"{key} {getattr(via, key)}" for key in ("interface", "source", "netns") if via and getattr(via, key)]
+    if via and via.proxy:
+        paths.append(f"proxy {proxy(via.proxy).label}")
     return ", ".join([text for text in declared if text] + (paths or ["this machine's own connection"]))
 
 
 def _resolvers(vantage: VantageConfig) -> str:
-    shown = []
-    for text in vantage.resolvers:
-        system = [resolver.label for resolver in system_resolvers()] or ["none (this machine has none configured)"]
-        shown += system if text == "system" else [text]
-    return ", ".join(shown)
+    shown = [resolver.label for resolver in assemble.resolvers(vantage)]
+    if vantage.via and vantage.via.proxy:
+        return ", ".join(shown) or "none (encrypted ones are asked through the proxy)"
+    return ", ".join(shown) or "none (this machine has none configured)"
 
 
 def _say(line: str) -> None:

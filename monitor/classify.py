@@ -90,14 +90,20 @@ def _judge_all(file: Path, show: Show) -> int:
 
 def measurements(file: Path, limits: Limits | None = None) -> Iterator[tuple[str, Measurement | UnreadableError]]:
     """Every measurement in a file, or why it could not be read, each with the place: "file:line"."""
+    for where, line in documents(file, limits):
+        for found in measurements_of(line) if isinstance(line, bytes) else (line,):
+            yield where, found
+
+
+def documents(file: Path, limits: Limits | None = None) -> Iterator[tuple[str, bytes | UnreadableError]]:
+    """Every line of a file, or why it could not be read, each with the place: "file:line"."""
     limits = limits or Limits()
     name = "stdin" if str(file) == "-" else text(str(file))
     number = 0
     try:
         with _opened(file) as source:
             for number, line in _documents(_decompressed(source, limits), limits.line):
-                for found in measurements_of(line) if isinstance(line, bytes) else (line,):
-                    yield f"{name}:{number}", found
+                yield f"{name}:{number}", line
     except UnreadableError as exc:
         yield f"{name}:{number + 1}", exc
     except OSError as exc:

@@ -65,18 +65,55 @@ def almenara() -> None:
 @almenara.command()
 @click.argument("urls", metavar="[URL]...", nargs=-1, type=Value("web_url"))
 @click.option("--json", is_flag=True, help="Print one Measurement per line instead of a table.")
+@click.option("--save", is_flag=True, help="Store them as well, where `almenara run` does.")
 @config_option
-def measure(urls: tuple[str, ...], json: bool, config_file: Path | None) -> int:
+def measure(urls: tuple[str, ...], json: bool, save: bool, config_file: Path | None) -> int:
     """Measure now: the URLs, or every configured site.
 
     Asks for your consent first, unless the configuration gives it: measuring can be seen, and can be a risk.
     """
     with _worded_errors():
-        config = _configuration(config_file, to_measure=True, required=not urls)
+        config = _configuration(config_file, required=not urls)
         from monitor import consent, run
 
         consent.require_here(config.consent)
-        return run.run_measure(config, urls, json=json)
+        return run.run_measure(config, urls, json=json, save=save)
+
+
+@almenara.command()
+@click.option("--log-format", type=click.Choice(("text", "json")),
+              help="One line per change instead of the live view on a terminal.")  # fmt: skip
+@config_option
+def run(log_format: str | None, config_file: Path | None) -> int:
+    """Watch: measure every site as often as configured, store, find events. Runs until it is ended.
+
+    Asks for your consent first, unless the configuration gives it. SIGHUP reads the configuration again.
+    """
+    with _worded_errors():
+        found = _found(config_file)
+        from monitor import watching as work
+
+        try:
+            return work.run(found, log_format=log_format)
+        except (work.AlreadyRunning, work.PortTaken, work.StoreError) as exc:
+            raise click.ClickException(str(exc)) from None
+
+
+@almenara.command()
+@click.option("--approve", metavar="URL|all", multiple=True, type=Value("site_or_all"),
+              help="Watch a site that waits, or all that do. Repeatable.")  # fmt: skip
+@click.option("--json", is_flag=True, help="Print one site per line as JSON instead of a table.")
+@config_option
+def sites(approve: tuple[str, ...], json: bool, config_file: Path | None) -> int:
+    """Show what is watched, and what waits until you have seen it.
+
+    Sites that join a list after its first use are not measured before you approve them.
+    """
+    with _worded_errors():
+        config = _configuration(config_file)
+        from monitor import lists as work
+
+        return work.run(config, approve=approve, json=json)
 
 
 @almenara.command()
@@ -128,19 +165,48 @@ def helper(
 
 
 @almenara.command()
-@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--json", is_flag=True, help="Print one Measurement per line, with its new verdict.")
+@click.option("--store", is_flag=True, help="Judge all of the store instead, and keep the new verdicts there.")
 @config_option
-def classify(files: tuple[Path, ...], json: bool, config_file: Path | None) -> int:
+def classify(files: tuple[Path, ...], json: bool, store: bool, config_file: Path | None) -> int:
     """Judge stored measurements again: Almenara's or OONI's.
 
     JSON or JSON lines, plain, .gz or .zst; "-" is the standard input. Needs no configuration.
     """
+    if store and files:
+        raise click.UsageError("--store: expected without FILE...")
+    if not store and not files:
+        raise click.MissingParameter(param_hint="'FILE...'", param_type="argument")
     with _worded_errors():
+        if store:
+            from monitor import rejudge
+
+            return rejudge.run(_configuration(config_file, required=False), json=json)
         _given(config_file)
         from monitor import classify as work
 
         return work.run(files, json=json)
+
+
+@almenara.command()
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--json", is_flag=True, help="Print one Event per line instead of a table.")
+@click.option("--all-kinds", is_flag=True, help="Outages of sites and networks, and silence, too; not blocking only.")
+@config_option
+def detect(files: tuple[Path, ...], json: bool, all_kinds: bool, config_file: Path | None) -> int:
+    """Find the events in a history of verdicts.
+
+    JSON lines as `measure --json` prints them, in any order, plain, .gz or .zst; "-" is the standard input. Needs no
+    configuration; the minimum numbers under `detect` are taken from one that is named.
+    """
+    with _worded_errors():
+        config = _given(config_file)
+        from monitor import detect as work
+        from monitor.events import Minimum
+
+        least = Minimum(config.detect.measurements, config.detect.probes) if config else Minimum()
+        return work.run(files, json=json, all_kinds=all_kinds, minimum=least)
 
 
 @almenara.command()
@@ -151,7 +217,7 @@ def check(config_file: Path | None) -> int:
     Asks the helpers and the encrypted resolvers, but visits no site. Exit code 1 where no control answers at all.
     """
     with _worded_errors():
-        config = _configuration(config_file, to_measure=True)
+        config = _configuration(config_file)
         from monitor import check as work
 
         return work.run(config)
@@ -175,18 +241,79 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
         return work.run(once=once, seed=seed)
 
 
-def _configuration(file: Path | None, *, to_measure: bool = False, required: bool = True) -> "Config":
+@almenara.command()
+@click.argument("event", metavar="[EVENT]", required=False)
+@click.option("--json", is_flag=True, help="Print one Event per line; of a single one with its measurements' ids.")
+@click.option("--kind", type=click.Choice(("blocking", "site_outage", "network_outage", "silence")))
+@click.option("--site", metavar="SITE", help="Its host, or a URL of it.")
+@click.option("--asn", metavar="N", type=click.IntRange(1, 4_294_967_295), help="The network's number.")
+@click.option("--country", metavar="CC", type=Value("country"), help="Two capital letters.")
+@click.option("--active", is_flag=True, help="Only what is not over.")
+@click.option("--since", metavar="TIME", help="Only what was going on after: 2018-01-15, 2018-01-15T09:05, or 7d ago.")
+@click.option("--until", metavar="TIME", help="Only what was going on before.")
+@click.option("--minimum-confidence", metavar="P", type=click.FloatRange(0, 1), default=0.0, help="0 to 1.")
+@click.option("--incidents", is_flag=True, help="List incidents: the events that belong together.")
+@config_option
+def events(event: str | None, json: bool, incidents: bool, config_file: Path | None, **wanted: Any) -> int:
+    """List what the service has found, newest first; or tell one EVENT in full.
+
+    EVENT is an id, or as much of its beginning as no other event has.
+    """
+    if event is not None and (incidents or any(wanted.values())):
+        raise click.UsageError("EVENT: expected alone, or with --json; filters and --incidents are for the list")
+    with _worded_errors():
+        config = _configuration(config_file, required=False)
+        from monitor.publish import events as work
+
+        try:
+            return work.run(config, event, work.wanted(**wanted), json=json, incidents=incidents)
+        except work.EventUnknown as exc:
+            raise click.ClickException(str(exc)) from None
+
+
+@almenara.command()
+@click.option("--format", type=click.Choice(("jsonl", "csv")), default="jsonl", show_default=True,
+              help="JSON lines as `measure --json` prints them, or a row for each.")  # fmt: skip
+@click.option("--site", metavar="SITE", help="Its host, or a URL of it.")
+@click.option("--asn", metavar="N", type=click.IntRange(1, 4_294_967_295), help="The network's number.")
+@click.option("--vantage", metavar="NAME", help="As the configuration names it.")
+@click.option("--status", type=click.Choice(("ok", "blocked", "down", "geoblocked", "inconclusive")))
+@click.option("--method", metavar="METHOD", help="One of those that the verdict names, such as dns.nxdomain.")
+@click.option("--since", metavar="TIME", help="Begun then or later: 2018-01-15, 2018-01-15T09:05, or 7d ago.")
+@click.option("--until", metavar="TIME", help="Begun before.")
+@click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Instead of the standard output.")
+@config_option
+def export(format: str, output: Path | None, config_file: Path | None, **wanted: Any) -> int:
+    """Print the stored measurements, oldest first."""
+    with _worded_errors():
+        config = _configuration(config_file, required=False)
+        from monitor.publish import export as work
+
+        try:
+            return work.run(config, work.wanted(**wanted), format=format, output=output)
+        except work.Unwritable as exc:
+            raise click.ClickException(str(exc)) from None
+
+
+def _configuration(file: Path | None, *, required: bool = True) -> "Config":
     """The named configuration, or the one found, or the defaults where none is required."""
-    from monitor.config import Config, ConfigError, find, load
+    from monitor.config import Config, find, load
+
+    if file is None and find() is None and not required:
+        return Config()
+    return load(_found(file))
+
+
+def _found(file: Path | None) -> Path:
+    """The named configuration file, or the one found."""
+    from monitor.config import ConfigError, find
 
     found = file or find()
-    if found is not None:
-        return load(found, to_measure=to_measure)
-    if required:
+    if found is None:
         raise ConfigError(
             "probes.yaml", None, None, "expected here or in the user's configuration folder; -c names another"
         )
-    return Config()
+    return found
 
 
 def _given(file: Path | None) -> "Config | None":
@@ -205,8 +332,18 @@ def _worded_errors() -> Iterator[None]:
         yield
     except (ConfigError, ConsentMissing) as exc:
         raise _WrongUse(str(exc)) from None
+    except _where_imported("monitor.publish.options", "NotUnderstood") as exc:
+        raise click.UsageError(str(exc)) from None
+    except _where_imported("monitor.store", "StoreError") as exc:
+        raise click.ClickException(str(exc)) from None
     except ListUnavailable as exc:
         raise click.ClickException(str(exc)) from None
+
+
+def _where_imported(module: str, name: str) -> tuple[type[Exception], ...]:
+    """An exception of a module that not every command needs: what was not imported cannot have raised it."""
+    found = sys.modules.get(module)
+    return (getattr(found, name),) if found else ()
 
 
 class _WrongUse(click.ClickException):

@@ -14,7 +14,7 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
-from monitor.failures import INVALID_HOSTNAME, NXDOMAIN, UNKNOWN_AUTHORITY
+from monitor.failures import CERTIFICATE_FAILURES, INVALID_HOSTNAME, NXDOMAIN, UNKNOWN_AUTHORITY
 from monitor.models import Conditions, Dns, Http, NeutralCheck, Purpose, ResolverCheck
 from monitor.steps import dns
 from monitor.steps.occasion import Occasion
@@ -72,6 +72,11 @@ class ConditionsChecker:
         self._lock = asyncio.Lock()
         self.neutrals = Neutrals()
 
+    def forget(self) -> None:
+        """What was checked holds no longer: the vantage is on another network."""
+        self._last = None
+        self.neutrals = Neutrals()
+
     async def recent(self) -> Conditions:
         """A check not older than FRESH_S."""
         return await self._since(asyncio.get_running_loop().time() - FRESH_S)
@@ -88,7 +93,7 @@ class ConditionsChecker:
             return self._last
 
     async def _check(self) -> Conditions:
-        started = datetime.now(UTC)
+        started, proxied = datetime.now(UTC), self._vantage.proxy is not None
         trails = [{family: Trail(vantage=self._vantage, tools=self._tools) for family in (4, 6)} for _ in self._targets]
         pairs = zip(trails, self._targets, strict=True)
         checking = asyncio.gather(*(_neutral(by, here) for by, here in pairs))
@@ -99,14 +104,15 @@ class ConditionsChecker:
         self._remember(flat)
         return Conditions(
             checked=started,
-            online4=_online(neutral, 4),
-            online6=_online(neutral, 6),
+            online4=_online(neutral, 4, proxied=proxied),
+            online6=_online(neutral, 6, proxied=proxied),
             captive_portal=_captive(neutral),
             intercepted=_intercepted(neutral),
             clock_offset=_clock_offset(pages, started),
             speed=_speed(neutral),
             neutral=neutral,
             resolvers=resolvers,
+            proxied=proxied or None,
         )
 
     def _remember(self, trails: Iterable[Trail]) -> None:
@@ -196,10 +202,12 @@ def _as_known(here: Target, seen: Http, body: bytes) -> bool:
     return seen.status is not None and seen.status < 400
 
 
-def _online(neutral: Sequence[NeutralCheck], family: int) -> bool | None:
+def _online(neutral: Sequence[NeutralCheck], family: int, *, proxied: bool) -> bool | None:
     checks = [check for check in neutral if check.family == family]
     if not checks:
         return None
+    if proxied:  # some proxies say that they are connected when they are not: only who spoke to us was reached
+        return any(check.layer is None or check.failure in CERTIFICATE_FAILURES for check in checks)
     return any(check.layer in (None, "tls", "http") for check in checks)
 
 

@@ -222,15 +222,12 @@ def find() -> Path | None:
     return next((place for place in places if place.exists()), None)
 
 
-def load(path: Path, *, to_measure: bool = False) -> Config:
-    """Read a configuration file; ConfigError. Paths in it (lists, the store) are relative to its folder.
-
-    to_measure: refuse what is valid but what this version cannot measure through.
-    """
+def load(path: Path) -> Config:
+    """Read a configuration file; ConfigError. Paths in it (lists, the store) are relative to its folder."""
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
-        config = parse(raw.decode("utf-8-sig"), str(path), to_measure=to_measure)
+        config = parse(raw.decode("utf-8-sig"), str(path))
     except OSError as exc:
         raise ConfigError(str(path), None, None, (exc.strerror or type(exc).__name__).lower()) from None
     except UnicodeDecodeError as exc:
@@ -260,15 +257,15 @@ def _network_beside(file: Path, network: NetworkConfig) -> NetworkConfig:
     return msgspec.structs.replace(network, database=str(file.parent / Path(network.database).expanduser()))
 
 
-def parse(text: str, name: str, *, to_measure: bool = False) -> Config:
-    """The configuration in `text`; ConfigError, in which the file is called `name`. to_measure: as for `load`."""
+def parse(text: str, name: str) -> Config:
+    """The configuration in `text`; ConfigError, in which the file is called `name`."""
     document = Document(text, name)
     values = _read(document, {} if document.values is None else document.values, Config, "")
     try:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as exc:
         raise document.error(*_worded(str(exc))) from None
-    for path, expected in _contradictions(config) + (_not_yet(config) if to_measure else []):
+    for path, expected in _contradictions(config):
         raise document.error(path, expected)
     return config
 
@@ -368,9 +365,3 @@ def _contradictions(config: Config) -> list[tuple[str, str]]:
     if measure.timeout_s > measure.budget_s:
         found.append(("measure.timeout", "expected at most the budget of a site"))
     return found
-
-
-def _not_yet(config: Config) -> list[tuple[str, str]]:
-    proxied = [i for i, vantage in enumerate(config.vantages) if vantage.via and vantage.via.proxy]
-    expected = "expected interface, source or netns: this version cannot measure through a proxy yet"
-    return [(f"vantages[{i}].via.proxy", expected) for i in proxied]

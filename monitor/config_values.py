@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from msgspec import Meta
 
+from monitor import vantage
 from monitor.urls import BadPort, BadUrl, Target, target
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -21,7 +22,6 @@ _NUMBER = re.compile(r"0x[0-9a-f]*|[0-9]+", re.ASCII)
 _NAME = re.compile(r"\w[\w .:@-]{0,63}")
 _DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}")  # IFNAMSIZ less its NUL
 _NETNS = re.compile(r"(/[\w.-]+)+|[\w-][\w.-]{0,63}", re.ASCII)
-_PROXY_SCHEMES = frozenset({"http", "https", "socks5", "socks5h"})
 MAX_URL = 2048
 MIN_INTERVAL_S = 10.0  # between measurements of one site: less would be a load on the site
 MAX_DURATION_S = 366 * 86400.0
@@ -75,6 +75,11 @@ def web_url(value: Any) -> str:
     if _BARE_HOST.fullmatch(value):
         raise ValueError(f"expected a URL; for a host alone write https://{value.removesuffix('/')}/")
     return _without_fragment(_target(value))
+
+
+def site_or_all(value: Any) -> str:
+    """A site's URL, or `all`."""
+    return "all" if value == "all" else web_url(value)
 
 
 def https_url(value: Any) -> str:
@@ -166,7 +171,8 @@ def proxy(value: Any) -> str:
     """A proxy's URL: socks5, socks5h, http or https, with host and port."""
     if isinstance(value, str):
         scheme, _, rest = value.partition("://")
-        if scheme in _PROXY_SCHEMES and _is_endpoint(rest.rpartition("@")[2].removesuffix("/"), named=True):
+        if scheme in vantage.PROXY_SCHEMES and _is_endpoint(rest.rpartition("@")[2].removesuffix("/"), named=True):
+            vantage.proxy(value)
             return value
     raise ValueError("expected a proxy such as socks5://127.0.0.1:9050")  # its password is not shown
 

@@ -23,6 +23,8 @@ INVALID_HOSTNAME = "ssl_invalid_hostname"
 INVALID_CERTIFICATE = "ssl_invalid_certificate"
 FAILED_HANDSHAKE = "ssl_failed_handshake"
 HTTP_PROTOCOL = "http_protocol_error"
+# Not of df-007 either: what a proxy keeps to itself is no evidence of anything.
+PROXY_SILENT = "unknown_failure: proxy_silent"
 
 CERTIFICATE_FAILURES = frozenset({UNKNOWN_AUTHORITY, INVALID_HOSTNAME, INVALID_CERTIFICATE})
 UNREACHABLE_FAILURES = frozenset({"host_unreachable", "network_unreachable"})
@@ -54,11 +56,36 @@ _BY_ERRNO = {
 _UNKNOWN_AUTHORITY_CODES = frozenset({2, 18, 19, 20, 21, 27})
 _HOSTNAME_CODES = frozenset({62, 64})
 
+# What a SOCKS proxy says of the address it was to connect to (RFC 1928, 6). "TTL expired" is what Tor and microsocks say
+# of a connection attempt that timed out. Other codes are about the proxy itself.
+SOCKS_REPLIES = {
+    3: errno.ENETUNREACH,
+    4: errno.EHOSTUNREACH,
+    5: errno.ECONNREFUSED,
+    6: errno.ETIMEDOUT,
+}
+
 _BY_RCODE = {"NXDOMAIN": NXDOMAIN, "SERVFAIL": SERVFAIL, "REFUSED": DNS_REFUSED}
+
+
+class ProxyFailure(OSError):
+    """What a proxy does, or says of itself: known by no name of df-007, and never evidence. what: a word for it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+def socks_failure(code: int | None) -> OSError:
+    """A SOCKS proxy's reply, by its code, as the error that it stands for."""
+    number = SOCKS_REPLIES.get(-1 if code is None else code)
+    return ProxyFailure("proxy_refuses") if number is None else OSError(number, "as the proxy says")
 
 
 def failure_string(exc: BaseException) -> str:
     """The df-007 name of what an exception says happened on the wire."""
+    if isinstance(exc, ProxyFailure):
+        return f"unknown_failure: {exc.what}"
     if isinstance(exc, ssl.SSLCertVerificationError):
         return certificate_failure(exc.verify_code)
     if isinstance(exc, ssl.SSLEOFError | ssl.SSLZeroReturnError | asyncio.IncompleteReadError | EOFError):
@@ -70,6 +97,11 @@ def failure_string(exc: BaseException) -> str:
     if isinstance(exc, OSError) and exc.errno in _BY_ERRNO:
         return _BY_ERRNO[exc.errno]
     return f"unknown_failure: {type(exc).__name__}"
+
+
+def is_unknown(failure: str | None) -> bool:
+    """A failure that nobody can name: no evidence."""
+    return failure is not None and failure.startswith("unknown_failure")
 
 
 def certificate_failure(verify_code: int) -> str:

@@ -1,7 +1,6 @@
 """One measurement: what the vantage sees, what the controls see, the counterfactuals where they differ, the verdict."""
 
 import asyncio
-import socket
 import uuid
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -14,8 +13,9 @@ import msgspec
 
 from monitor import __version__, counterfactuals
 from monitor.conditions import ConditionsChecker
-from monitor.models import Conditions, Control, Dns, Measurement, Observations, Purpose, Status, Verdict
+from monitor.models import Conditions, Control, Dns, Measurement, Network, Observations, Purpose, Status, Verdict
 from monitor.neighbours import Neighbours
+from monitor.network import UNKNOWN, Identity
 from monitor.scrub import Scrubber, without_subscriber
 from monitor.trail import Tools, Trail, observe
 from monitor.urls import DEFAULT_PORTS, Target, target
@@ -44,21 +44,57 @@ class Asker(Protocol):
 
 @dataclass(kw_only=True)
 class Prober:
-    """Measures sites on one vantage. probe: this installation as known on this network. fingerprints: of block pages."""
+    """Measures sites on one vantage. identity: who carries its packets. fingerprints: of block pages."""
 
     vantage: Vantage
     tools: Tools
     conditions: ConditionsChecker
     controls: Asker | None
-    probe: str
+    identity: Identity
     fingerprints: tuple[Fingerprint, ...] = KNOWN
     neighbours: Neighbours = field(default_factory=Neighbours)
+    _network_changes: int = 0
 
-    async def measure(self, url: str) -> Measurement:
-        """Everything about one site, judged. Never raises for what a peer does."""
-        here, started = target(url), datetime.now(UTC)
+    async def measure(self, url: str, controls: Asker | None = None) -> Measurement:
+        """Everything about one site, judged. Never raises for what a peer does. controls: in place of its own."""
+        return await self.file(await self.observe(url, controls))
+
+    async def observe(self, url: str, controls: Asker | None = None) -> "Unfiled":
+        """The same, but under nobody's network yet. When it is over, the line is free for others."""
+        await self.identity.recent()
+        changes = self.identity.changes
+        self._forget_other_networks(changes)
+        measurement = await self._measure(target(url), datetime.now(UTC), controls or self.controls)
+        return Unfiled(measurement, changes)
+
+    async def file(self, unfiled: "Unfiled") -> Measurement:
+        """Under the network that carried it, if that is still the same. Many may wait for the same lookup."""
+        network = await self.identity.now()
+        return self._filed(unfiled.measurement, network, changed=self.identity.changes != unfiled.changes)
+
+    def _forget_other_networks(self, changes: int) -> None:
+        """What was found out on another network than this one is worth nothing here."""
+        if changes != self._network_changes:
+            self._network_changes = changes
+            self.conditions.forget()
+            self.neighbours = Neighbours()
+            for client in self.tools.doh:
+                client.forget()
+
+    def _filed(self, measurement: Measurement, network: Network, *, changed: bool) -> Measurement:
+        """Under the network that carried it from beginning to end; where there is none such, under nobody's."""
+        if changed:
+            network = UNKNOWN
+            conditions = msgspec.structs.replace(measurement.conditions, network_changed=True)
+            measurement = msgspec.structs.replace(measurement, conditions=conditions)
+            measurement = msgspec.structs.replace(measurement, verdict=judge(measurement, self.fingerprints))
+        return msgspec.structs.replace(measurement, network=network, probe=self.identity.probe(network))
+
+    async def _measure(self, here: Target, started: datetime, controls: Asker | None) -> Measurement:
         before = await self.conditions.recent()
-        work = _Work(prober=self, here=here, started=started, conditions=before, trail=self._trail(before))
+        work = _Work(
+            prober=self, here=here, started=started, conditions=before, trail=self._trail(before), asker=controls
+        )
         try:
             async with asyncio.timeout(self.tools.settings.budget_s) as deadline:
                 work.trail.hold = partial(_hold, self.neighbours, deadline)
@@ -71,9 +107,9 @@ class Prober:
             self.neighbours.triggered(measurement.site, _addresses(measurement))
         return measurement
 
-    def own_addresses(self) -> set[str]:
+    def own_addresses(self, controls: Asker | None) -> set[str]:
         """The vantage's own addresses, to be scrubbed."""
-        return local_addresses(self.vantage) | (self.controls.seen_as if self.controls else set())
+        return local_addresses(self.vantage) | (controls.seen_as if controls else set())
 
     def _trail(self, conditions: Conditions) -> Trail:
         # A family that works for nobody here is not tried: broken IPv6 is not blocking.
@@ -82,15 +118,24 @@ class Prober:
         return Trail(vantage=self.vantage, tools=self.tools, families=families)
 
 
+@dataclass(frozen=True)
+class Unfiled:
+    """A measurement, and the identity's count of changes when it began."""
+
+    measurement: Measurement
+    changes: int
+
+
 @dataclass(kw_only=True)
 class _Work:
-    """One measurement under way. done: it needed no second look."""
+    """One measurement under way. asker: its controls. done: it needed no second look."""
 
     prober: Prober
     here: Target
     started: datetime
     conditions: Conditions
     trail: Trail
+    asker: Asker | None
     controls: list[Control] = field(default_factory=list)
     done: Measurement | None = None
 
@@ -113,11 +158,11 @@ class _Work:
 
     async def _further(self, hop: int, here: Target, addresses: Sequence[str]) -> Sequence[str]:
         """What the control finds for this hop; a hop it has already been to is not asked again."""
-        if self.prober.controls is None:
+        if self.asker is None:
             return ()
         if not self._covered(here, addresses):
             pairs = [(a, port) for a in addresses for port in sorted({here.port, *DEFAULT_PORTS.values()})]
-            self.controls += await self.prober.controls.ask(self._shown(here), addresses=pairs, hop=hop, attempts=1)
+            self.controls += await self.asker.ask(self._shown(here), addresses=pairs, hop=hop, attempts=1)
         return [a for control in self.controls for answer in _answers(control, here.host) for a in answer.answers]
 
     def _covered(self, here: Target, addresses: Sequence[str]) -> bool:
@@ -132,7 +177,7 @@ class _Work:
 
     async def _control_again(self) -> None:
         """As many attempts as the vantage made, at every hop that failed."""
-        if self.prober.controls is None:
+        if self.asker is None:
             return
         seen = self.trail.observations()
         failing = {o.hop for o in (*seen.dns, *seen.tcp, *seen.tls, *seen.http) if o.failure is not None}
@@ -141,9 +186,7 @@ class _Work:
             here = self.trail.hops[hop]
             pairs = [(a, here.port) for a in self.trail.visited(hop)]
             attempts = self.prober.tools.settings.attempts
-            self.controls += await self.prober.controls.ask(
-                self._shown(here), addresses=pairs, hop=hop, attempts=attempts
-            )
+            self.controls += await self.asker.ask(self._shown(here), addresses=pairs, hop=hop, attempts=attempts)
 
     async def _conditions_now(self) -> None:
         self.conditions = await self.prober.conditions.now()
@@ -155,18 +198,17 @@ class _Work:
 
     def _measurement(self) -> Measurement:
         loop = asyncio.get_running_loop()
-        scrubber = _scrubber(frozenset(self.prober.own_addresses()))
+        scrubber = _scrubber(frozenset(self.prober.own_addresses(self.asker)))
         seen = scrubber.observations(self.trail.observations(scrubber.body))
         site = self.here.site
         neighbours = self.prober.neighbours.recent(site, _addresses(seen))
-        network, vantage = self.prober.vantage.network, self.prober.vantage
         return Measurement(
             id=str(uuid.uuid4()),
             url=self.here.url,
             site=site,
-            vantage=vantage.name,
-            probe=self.prober.probe,
-            network=network,
+            vantage=self.prober.vantage.name,
+            probe="",  # it and the network are told when the measurement is over
+            network=UNKNOWN,
             started=self.started.replace(microsecond=self.started.microsecond // 1000 * 1000),
             runtime=round(loop.time() - self.trail.since, 3),
             verdict=None,
@@ -187,16 +229,8 @@ def _scrubber(own: frozenset[str]) -> Scrubber:
 
 
 def local_addresses(vantage: Vantage) -> set[str]:
-    """The addresses this vantage sends from. Connecting a UDP socket sends nothing."""
-    found = set()
-    for family, anywhere in ((4, "192.0.2.1"), (6, "2001:db8::1")):
-        try:
-            with vantage.open_socket(family, socket.SOCK_DGRAM) as asking:
-                asking.connect((anywhere, 9))
-                found.add(asking.getsockname()[0].partition("%")[0])
-        except OSError:
-            continue
-    return found
+    """The addresses this vantage sends from."""
+    return set(vantage.local_addresses().values())
 
 
 @asynccontextmanager

@@ -225,6 +225,8 @@ class Conditions(Struct, frozen=True, kw_only=True):
     neutral: tuple[NeutralCheck, ...] = ()
     resolvers: tuple[ResolverCheck, ...] = ()
     neighbours: tuple[Neighbour, ...] = ()
+    proxied: bool | None = None  # connections go through a proxy, which hides some of what becomes of them
+    network_changed: bool | None = None  # the vantage was on another network at the end than at the beginning
 
 
 class Network(Struct, frozen=True, kw_only=True):

@@ -4,24 +4,27 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monitor import assemble
 from monitor.config import Config
 from monitor.explain import worded_measurement
-from monitor.measure import Prober
+from monitor.measure import Prober, Unfiled
 from monitor.models import Measurement, to_json
 from monitor.show import Table
+from monitor.standing import ECHO_S
+from monitor.survival import survived
 
-# A neighbour's echo is over after a minute as a rule (facts.md: 60 to 180 s): such a site is measured once more, then.
-ECHO_S = 75.0
+if TYPE_CHECKING:
+    from monitor.saving import Saving
 
 Result = Callable[[Measurement], None]
 
 
-def run_measure(config: Config, urls: Sequence[str], *, json: bool) -> int:
-    """Measure now and print; 0, whatever was found."""
+def run_measure(config: Config, urls: Sequence[str], *, json: bool, save: bool) -> int:
+    """Measure now and print; 0, whatever was found. Raises StoreError at the end where it could not be saved."""
     table = None if json else Table()
+    saving = _saving(config) if save else None
 
     def show(measurement: Measurement) -> None:
         if table:
@@ -38,13 +41,24 @@ def run_measure(config: Config, urls: Sequence[str], *, json: bool) -> int:
             table.expect(len(found) * len(config.vantages))
         async for measurement in measure_all(config, found):
             show(measurement)
+            if saving:
+                await saving.save(measurement)
 
     try:
         asyncio.run(work())
     finally:
         if table:
             table.close()
+        if saving:
+            saving.finish()
     return 0
+
+
+def _saving(config: Config) -> "Saving":
+    from monitor.saving import Saving
+    from monitor.store import locate
+
+    return Saving(locate(config.store))
 
 
 async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Measurement]:
@@ -74,21 +88,47 @@ async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Meas
 async def sweep(
     prober: Prober, urls: Iterable[str], put: Callable[[Measurement], Awaitable[None]], slots: asyncio.Semaphore
 ) -> None:
-    """Measure the URLs, as many at a time as `slots` has; what a neighbour's echo may have spoiled, once more at the end."""
-    echoes: list[Measurement] = []
+    """Measure the URLs, as many at a time as `slots` has; what a neighbour's echo may have spoiled, once more at the end.
 
-    async def worker(waiting: Iterable[str]) -> None:
-        for url in waiting:
-            async with slots:
-                measurement = await prober.measure(url)
+    A bug in one costs that one.
+    """
+    echoes: list[Measurement] = []
+    concurrency = prober.tools.settings.concurrency
+    unfiled = asyncio.Semaphore(2 * concurrency)  # those that are measured and wait for their network's name included
+
+    async def file(seen: Unfiled) -> None:
+        try:
+            measurement = await survived(prober.file(seen), f"filing {seen.measurement.url}")
+            if measurement is None:
+                return
             if measurement.verdict and measurement.verdict.rule == "residual_neighbour":
                 echoes.append(measurement)
             else:
                 await put(measurement)
+        finally:
+            unfiled.release()
+
+    async def worker(waiting: Iterable[str]) -> None:
+        filing: set[asyncio.Task[None]] = set()
+        try:
+            for url in waiting:
+                await unfiled.acquire()
+                async with slots:
+                    seen = await survived(prober.observe(url), f"measuring {url}")
+                if seen is None:
+                    unfiled.release()
+                    continue
+                filing = {task for task in filing if not task.done() or task.result()}  # raises what `put` raised
+                filing.add(asyncio.create_task(file(seen)))
+            await asyncio.gather(*filing)
+        finally:
+            for task in filing:
+                task.cancel()
 
     waiting = iter(urls)
-    await asyncio.gather(*(worker(waiting) for _ in range(prober.tools.settings.concurrency)))
+    await asyncio.gather(*(worker(waiting) for _ in range(concurrency)))
     for echo in echoes:
         since = min(neighbour.seconds_ago for neighbour in echo.conditions.neighbours)
         await asyncio.sleep(max(0.0, ECHO_S - since))
-        await put(await prober.measure(echo.url))
+        again = await survived(prober.measure(echo.url), f"measuring {echo.url}")
+        await put(again or echo)

@@ -3,7 +3,7 @@
 import asyncio
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
@@ -38,12 +38,13 @@ async def gather(config: Config, urls: Sequence[str] = ()) -> tuple[SiteConfig, 
     """
     if urls:
         known = {site.url: site for site in config.sites}
-        return _distinct(known.get(url) or SiteConfig(url=url) for url in map(web_url, urls))
+        return distinct(known.get(url) or SiteConfig(url=url) for url in map(web_url, urls))
     listed = [site for entry in config.lists for site in await read_list(entry)]
-    return _distinct(iter((*config.sites, *listed)))
+    return distinct((*config.sites, *listed))
 
 
-def _distinct(sites: Iterator[SiteConfig]) -> tuple[SiteConfig, ...]:
+def distinct(sites: Iterable[SiteConfig]) -> tuple[SiteConfig, ...]:
+    """Each URL once, in the order given."""
     first: dict[str, SiteConfig] = {}
     for site in sites:
         first.setdefault(site.url, site)
@@ -52,11 +53,17 @@ def _distinct(sites: Iterator[SiteConfig]) -> tuple[SiteConfig, ...]:
 
 async def read_list(entry: ListConfig) -> tuple[SiteConfig, ...]:
     """The sites of a test list that are in its categories, tagged with them (`news`). ConfigError, ListUnavailable."""
-    if entry.path is not None:
-        name, raw = entry.path, _read(Path(entry.path))
-    else:
-        name = str(entry.url)
-        raw = await _fetch(name)
+    return sites_in(await list_text(entry), entry)
+
+
+async def list_text(entry: ListConfig) -> bytes:
+    """A test list as it is in its file or at its URL. ConfigError, ListUnavailable."""
+    return _read(Path(entry.path)) if entry.path is not None else await _fetch(str(entry.url))
+
+
+def sites_in(raw: bytes, entry: ListConfig) -> tuple[SiteConfig, ...]:
+    """The sites of the list `raw` that are in the entry's categories; ConfigError, with the line, where it is none."""
+    name = entry.path or str(entry.url)
     if len(raw) > MAX_LIST_BYTES:
         raise ConfigError(name, None, None, f"expected a list of at most {MAX_LIST_BYTES // 1024**2} MiB")
     try:

@@ -6,10 +6,11 @@ import os
 import socket
 import sys
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ from monitor.models import Network, Role
 DNS_PORT = 53
 # As many as the system's own resolver would ask (MAXNS in resolv.h).
 MAX_SYSTEM_RESOLVERS = 3
+
+PROXY_SCHEMES = {"socks5": "socks5", "socks5h": "socks5", "http": "http", "https": "https"}
+MAX_CREDENTIAL = 255  # characters
 
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _CLONE_NEWNET = 0x40000000
@@ -89,8 +93,40 @@ class Resolver(Struct, frozen=True, kw_only=True):
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
 
 
+class Proxy(Struct, frozen=True, kw_only=True):
+    """Whom a vantage's connections go through. scheme: "socks5", "http" or "https" (CONNECT, the latter over TLS)."""
+
+    scheme: str
+    host: str
+    port: int
+    username: str = ""
+    password: str = ""
+
+    @property
+    def label(self) -> str:
+        """As it may be shown: without its user and password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"Proxy({self.label})"
+
+
+class Traffic:
+    """Bytes that measuring has sent and received, as its sockets count them; they only grow."""
+
+    __slots__ = ("received", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.received = 0
+
+
 class Vantage:
-    """A network path: by a namespace (a name or a path), an interface or a source address; else the default route."""
+    """A network path: by a namespace (a name or a path), an interface, a source address or a proxy; else the default route.
+
+    network: as declared. resolvers: those to be asked now; `reread` says them anew where the machine's are among them.
+    """
 
     def __init__(
         self,
@@ -101,25 +137,69 @@ class Vantage:
         netns: str | None = None,
         interface: str | None = None,
         source: str | None = None,
+        proxy: Proxy | None = None,
+        reread: Callable[[], tuple[Resolver, ...]] | None = None,
     ) -> None:
         """Raises OSError where the network namespace does not exist, ValueError where the source is no address."""
         self.name = name
         self.network = network
         self.resolvers = resolvers
+        self.netns = netns
         self.interface = interface
         self.source = source
+        self.proxy = proxy
+        self.traffic = Traffic()
+        self._reread = reread
         self._source_family = None if source is None else ip_address(source).version
         self._netns = None if netns is None else os.open(_netns_path(netns), os.O_RDONLY | os.O_CLOEXEC)
         if self._netns is not None:
             weakref.finalize(self, os.close, self._netns)
 
+    def reread_resolvers(self) -> None:
+        """Take over what the machine's resolvers are now: a laptop that moved has others."""
+        if self._reread is not None:
+            self.resolvers = self._reread()
+
     def open_socket(self, family: int, kind: int) -> socket.socket:
-        """A non-blocking socket on this path, not yet connected; family: 4 or 6. Raises OSError."""
+        """A non-blocking socket on this path, not yet connected; family: 4 or 6. Raises OSError.
+
+        A proxy is a path for connections that it makes itself (`steps.proxies`): no socket of ours is on it.
+        """
+        if self.proxy is not None:
+            raise OSError(errno.EOPNOTSUPP, "a proxied vantage has no sockets of its own")
+        return self._open(family, kind)
+
+    def local_addresses(self) -> dict[int, str]:
+        """Family -> the address that packets leave this machine from. Connecting a UDP socket sends nothing."""
+        found = {}
+        for family, anywhere in ((4, "192.0.2.1"), (6, "2001:db8::1")):
+            try:
+                with self._open(family, socket.SOCK_DGRAM) as asking:
+                    asking.connect((anywhere, 9))
+                    found[family] = asking.getsockname()[0].partition("%")[0]
+            except OSError:
+                continue
+        return found
+
+    def read(self, path: str, limit: int) -> str:
+        """The beginning of a file of the kernel's, as this path's namespace sees it; "" where there is none."""
+        try:
+            with self._there(), open(path, "rb") as file:
+                return file.read(limit).decode("ascii", "replace")
+        except OSError:
+            return ""
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
         if self._netns is None:
-            opened = socket.socket(_FAMILIES[family], kind)
+            yield
         else:
             with _inside(self._netns):
-                opened = socket.socket(_FAMILIES[family], kind)
+                yield
+
+    def _open(self, family: int, kind: int) -> socket.socket:
+        with self._there():
+            opened = socket.socket(_FAMILIES[family], kind)
         try:
             opened.setblocking(False)
             self._bind(opened, family)
@@ -159,6 +239,27 @@ def resolver(text: str, *, role: Role | None = None) -> Resolver:
     address, port = _split_port(text.strip())
     ip_address(address)
     return Resolver(address=address, port=port, role=role or _role(address))
+
+
+def proxy(url: str) -> Proxy:
+    """A proxy: `SCHEME://[USER:PASSWORD@]HOST:PORT`. Raises ValueError, whose text shows nothing of the URL.
+
+    socks5h is socks5: it is addresses that we ask for, and names are resolved by the vantage's resolvers.
+    """
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        username, password = unquote(parts.username or ""), unquote(parts.password or "")
+    except ValueError:
+        host = port = None
+    if host is None or port is None or parts.scheme not in PROXY_SCHEMES:
+        raise ValueError("expected a proxy such as socks5://127.0.0.1:9050")
+    for said in (username, password):  # what SOCKS can carry (RFC 1929), and no header can be smuggled with
+        if not said.isascii() or not said.isprintable() or len(said) > MAX_CREDENTIAL:
+            raise ValueError(f"expected user and password of at most {MAX_CREDENTIAL} printable ASCII characters")
+    if bool(username) != bool(password) or ":" in username:
+        raise ValueError("expected both user and password, or neither; no colon in the user")
+    return Proxy(scheme=PROXY_SCHEMES[parts.scheme], host=host, port=port, username=username, password=password)
 
 
 def _split_port(text: str) -> tuple[str, int]:

@@ -13,11 +13,11 @@ MODULES = {
 }
 
 CORE = (
-    "monitor.models", "monitor.failures", "monitor.addresses", "monitor.verdict", "monitor.events", "monitor.incidents"
+    "monitor.models", "monitor.failures", "monitor.addresses", "monitor.verdict", "monitor.detection", "monitor.events", "monitor.incidents",
 )  # fmt: skip
 # What the core may use: nothing that has a clock, chance, or the world in it.
 PURE = {
-    "base64", "binascii", "bisect", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
+    "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
     "html", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string", "types", "typing",
     "unicodedata", "zlib", "msgspec",
 }  # fmt: skip
@@ -32,10 +32,14 @@ ONLY_FROM = {
     "monitor.cli": ("monitor.__main__",),
     "monitor.run": ("monitor.cli", "monitor.lab"),
     "monitor.check": ("monitor.cli",),
+    "monitor.watching": ("monitor.cli",),
+    "monitor.service": ("monitor.watching",),
+    "monitor.probers": ("monitor.service",),
+    "monitor.web": ("monitor.service", "monitor.watching"),
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
-        "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.lab", "monitor.ooni",
-        "monitor.ooni_format", "monitor.run",
+        "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",
+        "monitor.ooni_format", "monitor.probers", "monitor.run", "monitor.service", "monitor.web",
     ),
 }  # fmt: skip
 # package -> what of this project it may import besides itself and the core.
@@ -160,7 +164,8 @@ def test_files_have_guessable_names_and_a_docstring():
 
 def test_nothing_is_imported_that_is_not_declared():
     """A package that only a developer's machine has would fail at a volunteer's."""
-    names = {"dns": "dnspython", "ruamel": "ruamel.yaml", "prometheus_client": "prometheus-client"}
+    names = {"dns": "dnspython", "ruamel": "ruamel.yaml", "prometheus_client": "prometheus-client",
+             "python_socks": "python-socks"}  # fmt: skip
     declared = (ROOT / "pyproject.toml").read_text()
     for module, path in MODULES.items():
         for name in {found.partition(".")[0] for found in imports(path)} - {"monitor"}:

@@ -51,6 +51,7 @@ sites: ['https://a.example/']
 vantages: [{{name: here, resolvers: ['127.0.0.1:1']}}, {{name: vps, resolvers: ['127.0.0.1:1']}}]
 control: {{helpers: [{", ".join(repr(url) for url in helpers)}], resolvers: [] {more}}}
 measure: {{timeout: 1s}}
+network: {{lookup: false}}
 """
     code = check.run(parse(text, "probes.yaml"))
     return code, capsys.readouterr().out.splitlines()

@@ -245,15 +245,25 @@ def test_no_text_raises_anything_but_a_configuration_error_of_one_line(text):
     assert re.fullmatch(r"p\.yaml(:\d+)?: [^\n\r]+", message)
 
 
-def test_a_proxy_is_valid_but_refused_where_it_would_be_measured_through():
-    text = "vantages:\n- name: tor\n  via:\n    proxy: socks5://127.0.0.1:9050"
-    assert parse(text, "p").vantages[0].via.proxy == "socks5://127.0.0.1:9050"
-    with pytest.raises(ConfigError) as caught:
-        parse(text, "p", to_measure=True)
-    assert str(caught.value) == (
-        "p:4: vantages[0].via.proxy: expected interface, source or netns: "
-        "this version cannot measure through a proxy yet"
-    )
+@pytest.mark.parametrize(
+    "url", ["socks5://127.0.0.1:9050", "socks5h://tor.example:9050/", "http://u:p@[::1]:8080", "https://u:p%40@proxy:443"]
+)
+def test_a_proxy_is_valid(url):
+    [found] = parse(f"vantages:\n- name: tor\n  via:\n    proxy: {url}", "p").vantages
+    assert found.via is not None
+    assert found.via.proxy == url
+
+
+@pytest.mark.parametrize(
+    "url", [
+        "socks4://u:geheim@h:1", "socks5://u:geheim@h", "socks5://geheim@h:1", "socks5://u:geheim%0d%0a@h:1",
+        "http://:geheim@h:1", "http://u:gehéim@h:1", "http://u:geheim/@h:1", f"http://u:{'geheim' * 50}@h:1",
+    ]
+)  # fmt: skip
+def test_what_is_no_proxy_is_refused_without_showing_its_password(url):
+    with pytest.raises(ConfigError, match=r"^p:4: vantages\[0\].via.proxy: expected") as caught:
+        parse(f"vantages:\n- name: tor\n  via:\n    proxy: {url}", "p")
+    assert "geh" not in str(caught.value)
 
 
 def test_a_list_is_looked_for_beside_the_file_that_names_it(tmp_path):

@@ -175,6 +175,33 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
          .control().dns(helper=SITE).opens(), "ok", (), "page_verified"),
     "a redirect to what is no URL":
         (honest(HTTP).opens(status=302, text="", location="http://["), "inconclusive", (), "no_control"),
+    # --- whose network -----------------------------------------------------------------------------------------------
+    "another network at the end": (opens_there(honest().conditions(network_changed=True).opens()),
+         "inconclusive", (), "network_changed"),
+    "another network at the end, and a block":
+        (opens_there(honest().conditions(network_changed=True).cut("tls.reset").innocent()),
+         "inconclusive", (), "network_changed"),
+    # --- through a proxy -------------------------------------------------------------------------------------------
+    "through a proxy, without a resolver of its own":
+        (opens_there(measured().conditions(proxied=True).dns(doh=SITE).opens()), "ok", (), "page_verified"),
+    "without a resolver, and without a proxy that would explain it":
+        (opens_there(measured().dns(doh=SITE).opens()), "inconclusive", (), "undecided"),
+    "through a proxy that connects to no resolver":
+        (opens_there(measured().conditions(proxied=True).dns(isp="unknown", doh=SITE).opens()), "ok", (), "page_verified"),
+    "through a proxy, a resolver that denies the name":
+        (opens_there(measured().conditions(proxied=True).dns(isp="NXDOMAIN", doh=SITE, times=3).opens()),
+         "blocked", ("dns.nxdomain",), "blocked_dns"),
+    "through a proxy that says nothing":
+        (opens_there(honest().conditions(proxied=True).cut("tcp.unknown", times=5)), "inconclusive", (), "undecided"),
+    "through a proxy that is refused":
+        (opens_there(honest().conditions(proxied=True).cut("tcp.refused", times=5)), "blocked", ("tcp.refused",), "blocked_tcp"),
+    "through a proxy that hangs up whatever the name":
+        (opens_there(honest().conditions(proxied=True).cut("tls.eof", times=5).innocent("tls.eof")),
+         "inconclusive", (), "undecided"),
+    "through a proxy that hangs up, and no other name was tried":
+        (opens_there(honest().conditions(proxied=True).cut("tls.eof", times=5)), "inconclusive", (), "undecided"),
+    "through a proxy, cut at this name and no other":
+        (opens_there(honest().conditions(proxied=True).cut("tls.eof", times=5).innocent()), "blocked", ("tls.eof",), "blocked_tls"),
     # --- nobody is accused -----------------------------------------------------------------------------------------
     "no network": (opens_there(honest().conditions(online4=False).cut("tcp.timeout")), "inconclusive", (), "network_down"),
     "a captive portal":

@@ -100,7 +100,7 @@ class Case:
         self, *, times: int = 1, kind: str = "A", errors: tuple[int, ...] = (), late: str = "",
         purpose: Purpose = Purpose.SITE, **told: str,
     ) -> Self:  # fmt: skip
-        """What each resolver says: addresses, a response code, "NO_ANSWER" or "timeout". late: a second answer."""
+        """What each resolver says: addresses, a response code, "NO_ANSWER", "timeout" or "unknown". late: a second answer."""
         for who, said in told.items():
             resolver, role = RESOLVERS.get(who, (who, Role.PUBLIC))
             second = (LateAnswer(delay=0.04, rcode="NOERROR", answers=tuple(late.split())),) if late else ()
@@ -270,10 +270,10 @@ class Side:
     ) -> None:  # fmt: skip
         """One answer to one question for the current hop's name."""
         name = urlsplit(self._url).hostname or ""
-        silent, denied = said == "timeout", said in RCODES
+        silent, denied = said in ("timeout", "unknown"), said in RCODES
         addresses = () if silent or denied or said == "NO_ANSWER" else tuple(said.split())
         rcode = said if denied else "NOERROR"
-        failure = f.TIMEOUT if silent else f.dns_failure(rcode, bool(addresses))
+        failure = FAILURES[said] if silent else f.dns_failure(rcode, bool(addresses))
         self._seen.append(
             Dns(
                 name=name, type=kind, resolver=resolver, role=role, transport="doh" if role is Role.DOH else "udp",

@@ -59,6 +59,7 @@ class Lab:
         self._files: list[int] = []
         self._spaces: dict[str, str] = {}
         self._number = 0
+        self._moved: dict[str, str] = {}
 
     def __enter__(self) -> Self:
         namespaces.prepare()
@@ -118,6 +119,31 @@ class Lab:
         """Takes a censor away."""
         for child in (self._wire, self._servers):
             self._command(child, {"do": "lift", "number": number})
+
+    def move(self, name: str, *, to: str) -> None:
+        """Puts a vantage's line into another network, behind the same local address; `to` its own name: back home."""
+        line, there = self.world.lines[name], self.world.lines[to]
+        if to != name and to in self._moved.values():
+            raise ValueError(f"somebody has moved to {to} already")
+        faces = {} if to == name else {a: b for a in line.addresses for b in there.guests if (":" in a) == (":" in b)}
+        if len(there.addresses) == 1:  # a network without IPv6
+            faces = {own: face for own, face in faces.items() if ":" not in own}
+        self._command(self._wire, {"do": "move", "host": name, "to": to, "faces": faces})
+        self._moved[name] = to
+        if to == name:
+            del self._moved[name]
+
+    def start_proxy(self, isp: str, *, early: bool = False) -> str:
+        """A proxy on this machine's loopback whose way out is that line: its host and port, for SOCKS5 and CONNECT.
+
+        early: it says that it is connected before it is, as `ssh -D` does.
+        """
+        child = self._spawn("monitor.lab.proxy", self.isps[isp].netns, *(["early"] if early else []))
+        assert child.stdout is not None
+        port = child.stdout.readline().strip()
+        if not port:
+            raise LabError("the proxy does not listen")
+        return f"127.0.0.1:{port.decode()}"
 
     def carried(self) -> int:
         """Packets that the wire has carried so far."""
@@ -210,11 +236,11 @@ class Lab:
                 resolvers=line.resolvers,
             )
 
-    def _spawn(self, module: str) -> subprocess.Popen[bytes]:
+    def _spawn(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         home = str(Path(monitor.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         child = subprocess.Popen(
-            [sys.executable, "-m", module],
+            [sys.executable, "-m", module, *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": path},

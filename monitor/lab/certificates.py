@@ -1,6 +1,7 @@
 """Certificates: the lab's own authority, a false one, and every way a certificate can be wrong."""
 
 import ssl
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import trustme
@@ -16,7 +17,9 @@ _LIFE = timedelta(days=90)
 class Certificates:
     """Server contexts, made when first needed and kept: making one takes milliseconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Mapping[str, Sequence[str]] | None = None) -> None:
+        """addresses: name -> what else its certificate is for."""
+        self._addresses = addresses or {}
         self.authority = trustme.CA(organization_name="Lab Root")
         self._false_authority = trustme.CA(organization_name="Secure Gateway")
         self._contexts: dict[tuple[str, str, int, bool], ssl.SSLContext] = {}
@@ -46,6 +49,7 @@ class Certificates:
             return _self_signed(name, start)
         authority = self._false_authority if quality == "false" else self.authority
         names = [f"wrong.{name}"] if quality == "wrong-name" else [name]
+        names += self._addresses.get(name, ())
         return authority.issue_cert(*names, not_before=start, not_after=start + _LIFE, common_name=names[0])
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from monitor.lab.pages import LANGUAGES, captcha, front_page, notice
 from monitor.lab.world import Line, Place, Site, World
+from monitor.whoami import TRACE_PATH
 
 # What systems ask to find out whether they are online, and the one right answer.
 CONNECTIVITY = {"success.txt": (200, b"success\n"), "generate_204": (204, b"")}
@@ -50,7 +51,8 @@ class Content:
         self._world = world
         self._ask = ask
         self._chance = Random(world.seed)
-        self._clients = {a: line for line in world.lines.values() for a in line.addresses}
+        self._clients = {a: line for line in world.lines.values() for a in (*line.addresses, *line.guests)}
+        self._networks = world.networks()
         self._control = frozenset(world.control.addresses)
         self._neutral = frozenset(url.split("/")[2] for url in world.neutral)
         self._doh = frozenset(url.split("/")[2] for url in world.doh)
@@ -78,6 +80,8 @@ class Content:
             return _html(503, "<html><body>busy</body></html>")
         if place.kind == "portal":
             return self._portal(request, place)
+        if request.path == TRACE_PATH and request.host == request.server:
+            return self._trace(request)
         if request.host in self._doh and request.path.startswith("/dns-query"):
             return self._resolve(request)
         if request.host in self._neutral and request.path[1:] in CONNECTIVITY:
@@ -91,6 +95,13 @@ class Content:
             advert = _ADVERT.format(notice(f"{self._world.seed}:ad", site.language))
             reply.body = reply.body.replace(b"</body>", advert.encode())
         return reply
+
+    def _trace(self, request: Request) -> Reply:
+        """What Cloudflare says to whoever asks who he is."""
+        _, _, country = self._networks[request.client]
+        lines = {"fl": "1f1", "h": request.host, "ip": request.client, "ts": f"{time():.3f}", "loc": country}
+        text = "".join(f"{key}={value}\n" for key, value in lines.items())
+        return Reply(status=200, headers=[("Content-Type", "text/plain")], body=text.encode())
 
     def _of_site(self, request: Request, site: Site) -> Reply:
         line = self._clients.get(request.client)

@@ -13,6 +13,8 @@ from monitor.lab.world import Case, Host, Line, Place, Resolver, Site, World, Zo
 
 KNOWN_PHRASE = "Contenido restringido por disposición administrativa, expediente CX-4471-Q"
 _DOH = {"dns.quad9.net": "9.9.9.9", "cloudflare-dns.com": "1.1.1.1", "dns.google": "8.8.8.8"}
+# What tells who asks: OpenDNS, and Google's own name server.
+_MIRRORS = ("208.67.222.222", "216.239.32.10")
 _PUBLIC_RESOLVERS = (*_DOH.values(), "8.8.4.4", "1.0.0.1")
 _PREFIXES = ("el", "la", "diario", "radio", "punto", "tal", "noti", "vox", "canal", "alba")
 _STEMS = ("ca", "ru", "mo", "zel", "tan", "vi", "por", "lu", "gri", "den", "sa", "que", "bor", "fi", "ne", "jal")
@@ -72,6 +74,9 @@ class _Artist:
         for address in _PUBLIC_RESOLVERS:
             self._place("sites", address)
             world.resolvers[address] = Resolver(region="public")
+        for address in _MIRRORS:
+            self._place("sites", address)
+            world.resolvers[address] = Resolver(kind="mirror")
         for name, address in _DOH.items():
             world.zones[name] = Zone(addresses=(address,))
             world.sites[name] = Site(name=name, addresses=(address,), language="en", size=2000, http2=True)
@@ -100,6 +105,7 @@ class _Artist:
             asn=outline.asn,
             country=outline.country,
             resolvers=resolvers,
+            guests=(self._address(), self._address6()),
             clock_days=outline.clock_days * chance.choice((-1, 1)),
             helper=outline.helper,
         )
@@ -271,7 +277,7 @@ class _Artist:
     def _address(self) -> str:
         while True:
             text = ".".join(str(n) for n in (self._chance.randint(23, 200), *self._chance.choices(range(1, 255), k=3)))
-            if text not in self._used and ip_address(text).is_global and text not in _PUBLIC_RESOLVERS:
+            if text not in self._used and ip_address(text).is_global and text not in (*_PUBLIC_RESOLVERS, *_MIRRORS):
                 self._used.add(text)
                 return text
 

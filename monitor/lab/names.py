@@ -14,6 +14,8 @@ import dns.rrset
 
 from monitor.lab.policy import LIES, Policy
 from monitor.lab.world import Resolver, World, Zone
+from monitor.origin import NAMES_ZONE, ZONES, prefix_of
+from monitor.whoami import MIRROR_NAME, NAME_SERVERS_NAME
 
 _TTL_S = 60
 _TURN = 64  # datagrams answered before anything else gets its turn
@@ -28,6 +30,7 @@ class Names:
     def __init__(self, world: World) -> None:
         self._world = world
         self._lies: dict[int, Policy] = {}
+        self._origins = _origins(world)
         for number, (_, policy) in enumerate(world.policies):
             if policy.technique in LIES:
                 self._lies[-1 - number] = policy
@@ -42,16 +45,16 @@ class Names:
 
     def ask_privately(self, query: bytes) -> bytes | None:
         """The answer of the encrypted resolvers, that nobody makes lie."""
-        return self._reply(query, _DOH, "")
+        return self._reply(query, _DOH, "", "")
 
-    def ask(self, query: bytes, resolver: str) -> bytes | None:
+    def ask(self, query: bytes, resolver: str, client: str) -> bytes | None:
         """The answer of whoever is at an address; None: silence."""
         who = self._world.resolvers.get(resolver)
         if who is None or who.kind == "dead":
             return None
-        return self._reply(query, who, resolver)
+        return self._reply(query, who, resolver, client)
 
-    def _reply(self, query: bytes, who: Resolver, address: str) -> bytes | None:
+    def _reply(self, query: bytes, who: Resolver, address: str, client: str) -> bytes | None:
         try:
             message = dns.message.from_wire(query)
         except (dns.exception.DNSException, ValueError):
@@ -60,6 +63,8 @@ class Names:
             return None
         answer = dns.message.make_response(message, recursion_available=True)
         name = message.question[0].name.to_text(omit_final_dot=True).lower()
+        if who.kind == "mirror":
+            return _mirrored(answer, name, client).to_wire()
         lie = self._lie(name, address)
         said = self._told(answer, lie) if lie else self._known(answer, name, who)
         return answer.to_wire() if said else None
@@ -80,6 +85,9 @@ class Names:
 
     def _known(self, answer: dns.message.Message, name: str, who: Resolver) -> bool:
         zone = self._world.zones.get(name)
+        if name in self._origins:
+            _add_text(answer, self._origins[name])
+            return True
         if zone is None:
             if who.kind == "advertising":
                 _add(answer, (who.advert,))
@@ -92,6 +100,34 @@ class Names:
             return True
         _add(answer, zone.by_region.get(who.region, zone.addresses), zone.alias)
         return True
+
+
+def _origins(world: World) -> dict[str, str]:
+    """Name -> text of the zones that say who announces which address (Team Cymru's)."""
+    found = {}
+    for address, (asn, isp, country) in world.networks().items():
+        prefix = prefix_of(address)
+        reverse = prefix.network_address.reverse_pointer.rpartition(".")[0].rpartition(".")[0]
+        found[f"{reverse}.{ZONES[prefix.version]}"] = f"{asn} | {prefix} | {country} | lacnic | 1999-09-21"
+        found[f"as{asn}.{NAMES_ZONE}"] = f"{asn} | {country} | lacnic | 1997-08-14 | {isp}, {country}"
+    return found
+
+
+def _mirrored(answer: dns.message.Message, name: str, client: str) -> dns.message.Message:
+    """Who asks, to the two names that tell."""
+    if name == MIRROR_NAME:
+        _add(answer, (client,))
+    elif name == NAME_SERVERS_NAME:
+        _add_text(answer, client)
+    else:
+        answer.set_rcode(dns.rcode.REFUSED)
+    return answer
+
+
+def _add_text(answer: dns.message.Message, text: str) -> None:
+    question = answer.question[0]
+    if question.rdtype == dns.rdatatype.TXT:
+        answer.answer.append(dns.rrset.from_text(question.name, _TTL_S, "IN", "TXT", f'"{text}"'))
 
 
 def _add(answer: dns.message.Message, addresses: tuple[str, ...], alias: str = "") -> None:
@@ -132,7 +168,7 @@ class Datagrams:
             except BlockingIOError:
                 return
             asked = notes[0][2][4:8] if notes else b""
-            answer = self._names.ask(query, socket.inet_ntoa(asked)) if asked else None
+            answer = self._names.ask(query, socket.inet_ntoa(asked), client[0]) if asked else None
             if answer is not None:
                 source = struct.pack("I4s4s", 0, asked, b"\0" * 4)
                 self._send(answer, source, client)
@@ -155,12 +191,13 @@ class Conversation(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         self._resolver: str = transport.get_extra_info("sockname")[0]
+        self._client: str = transport.get_extra_info("peername")[0]
 
     def data_received(self, data: bytes) -> None:
         self._data += data
         while len(self._data) >= 2 and len(self._data) >= (end := 2 + int.from_bytes(self._data[:2], "big")):
             query, self._data = self._data[2:end], self._data[end:]
-            answer = self._names.ask(query, self._resolver)
+            answer = self._names.ask(query, self._resolver, self._client)
             if answer is None:
                 self._transport.close()
                 return

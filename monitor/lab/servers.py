@@ -41,7 +41,8 @@ async def serve() -> None:
     start = msgspec.json.decode(await commands.readline(), type=Start)
     namespaces.enter(start.netns)
     world = start.world
-    names, certificates = Names(world), Certificates()
+    doh = (world.sites[url.split("/")[2]] for url in world.doh)
+    names, certificates = Names(world), Certificates({site.name: site.addresses for site in doh})
     content = Content(world, names.ask_privately)
     await _listen(world, names, content, certificates)
     leaf = certificates.leaf(world.helper)

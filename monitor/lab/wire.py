@@ -22,6 +22,7 @@ import msgspec
 from monitor.lab import namespaces
 from monitor.lab.border import Border
 from monitor.lab.links import Link
+from monitor.lab.packets import Packet, readdressed
 from monitor.lab.policy import EVERYONE, LIES, Policy
 from monitor.lab.world import Host, World
 
@@ -34,11 +35,15 @@ SERVERS = "servers"
 class Port:
     """A host's end of the wire. rank: of two hosts, the higher one is the client, whose censors look."""
 
-    __slots__ = ("border", "down", "fd", "rank", "up")
+    __slots__ = ("addresses", "border", "down", "faces", "fd", "network", "rank", "up")
 
     def __init__(self, fd: int, rank: int, up: Link | None, down: Link | None) -> None:
         self.fd, self.rank, self.up, self.down = fd, rank, up, down
         self.border: Border | None = None
+        self.addresses: tuple[bytes, ...] = ()
+        # Where it has moved to, and its addresses as seen from there: the router there translates them, both ways.
+        self.network = self
+        self.faces: dict[bytes, bytes] = {}
 
 
 class Wire:
@@ -59,8 +64,9 @@ class Wire:
         port = Port(fd, rank, up, down)
         if host:
             port.border = Border(partial(self._to_client, port), partial(self._to_server, port))
-            for address in host.addresses:
-                self._routes[_packed(address)] = (port, None)
+            port.addresses = tuple(map(_packed, host.addresses))
+            for address in port.addresses:
+                self._routes[address] = (port, None)
         self._ports[name] = self._by_fd[fd] = port
         self._poll.register(fd, select.EPOLLIN)
         return port
@@ -68,6 +74,19 @@ class Wire:
     def place(self, address: str, port: Port, link: Link) -> None:
         """Adds a server's address."""
         self._routes[_packed(address)] = (port, link)
+
+    def move(self, name: str, to: str, faces: dict[str, str]) -> None:
+        """Puts a host into another's network, behind a router: its own address -> the one that others see."""
+        port = self._ports[name]
+        for old in port.faces:
+            self._routes.pop(old, None)
+        for address in port.addresses:
+            self._routes[address] = (port, None)
+        port.network = self._ports[to]
+        port.faces = {}
+        for own, face in faces.items():
+            port.faces |= {_packed(own): _packed(face), _packed(face): _packed(own)}
+            self._routes[_packed(face)] = (port, None)
 
     def border(self, name: str) -> Border:
         """The censors of a host."""
@@ -102,13 +121,19 @@ class Wire:
 
     def _carry(self, raw: bytes, port: Port, now: float) -> None:
         self.carried += 1
+        if port.network is not port:
+            translated = _translated(raw, port.faces, outward=True)
+            if translated is None:
+                return
+            raw = translated
         route = self._routes.get(_destination(raw))
         # Censors see what goes nowhere, too: an answer from where no resolver is gives them away.
         goal = route[0] if route else self._ports[SERVERS]
         client, up = (port, True) if port.rank > goal.rank else (goal, False)
         held = 0.0
-        if client.border:
-            fate, seen = client.border.see(raw, up, now)
+        border = client.network.border
+        if border:
+            fate, seen = border.see(raw, up, now)
             if fate is None:
                 return
             held = fate
@@ -117,7 +142,7 @@ class Wire:
                 route = self._routes.get(_destination(raw))
         if route is None:
             return
-        link = port.up or self._link_of(raw)
+        link = port.network.up or self._link_of(raw)
         at = link.carry(len(raw), now) if link else now
         if at is not None:
             self._onward(at + held, route, raw)
@@ -132,12 +157,13 @@ class Wire:
         if link is not None:
             self._push(at + link.delay_s, goal, None, raw)
         else:
-            self._push(at, goal, goal.down, raw)
+            self._push(at, goal, goal.network.down, raw)
 
     def _to_client(self, port: Port, raw: bytes) -> None:
         """From the edge of the client's network: the packet that drew this one has to get there first."""
         delay = port.up.delay_s if port.up else 0.0
-        self._push(time.monotonic() + 2 * delay, port, None, raw)
+        goal, _ = self._routes.get(_destination(raw), (port, None))  # a host that moved here has an address of its own
+        self._push(time.monotonic() + 2 * delay, goal, None, raw)
 
     def _to_server(self, port: Port, raw: bytes) -> None:
         route = self._routes.get(_destination(raw))
@@ -155,6 +181,8 @@ class Wire:
         while due and due[0][0] <= now:
             at, _, port, link, raw = heapq.heappop(due)
             if link is None:
+                if port.network is not port:
+                    raw = _translated(raw, port.faces, outward=False) or b""
                 _write(port.fd, raw)
                 continue
             after = link.carry(len(raw), at)
@@ -181,6 +209,9 @@ class Desk:
         number = int(str(command.get("number", 0)))
         if command["do"] == "put":
             put(self._wire, str(command["host"]), number, msgspec.convert(command["policy"], Policy))
+        elif command["do"] == "move":
+            faces = msgspec.convert(command["faces"], dict[str, str])
+            self._wire.move(str(command["host"]), str(command["to"]), faces)
         elif command["do"] == "lift":
             for name in self._wire.hosts():
                 self._wire.border(name).lift(number)
@@ -248,6 +279,15 @@ def _first_line() -> tuple[bytes, bytes]:
 
 def _say(answer: object) -> None:
     os.write(sys.stdout.fileno(), json.dumps(answer).encode() + b"\n")
+
+
+def _translated(raw: bytes, faces: dict[bytes, bytes], *, outward: bool) -> bytes | None:
+    """As a home router does with TCP and UDP; None for all else, which it drops."""
+    packet = Packet.parse(raw)
+    face = faces.get(packet.src if outward else packet.dst) if packet else None
+    if packet is None or face is None:
+        return None
+    return readdressed(packet, src=face) if outward else readdressed(packet, dst=face)
 
 
 def _destination(raw: bytes) -> bytes:

@@ -17,12 +17,16 @@ class Host(Struct, kw_only=True):
 
 
 class Line(Host, kw_only=True):
-    """A vantage's line. clock_days: how far the world it sees is from now. helper: "own", "dead", "overloaded"."""
+    """A vantage's line. clock_days: how far the world it sees is from now. helper: "own", "dead", "overloaded".
+
+    guests: the addresses that the world sees of a host that moved to this network, behind its router.
+    """
 
     isp: str
     asn: int
     country: str
     resolvers: tuple[str, ...]
+    guests: tuple[str, ...] = ()
     clock_days: int = 0
     helper: str = "own"
 
@@ -43,7 +47,9 @@ class Place(Struct, kw_only=True):
 
 
 class Resolver(Struct, kw_only=True):
-    """Who answers DNS at an address. kind: "honest", "dead", "advertising" (`advert` instead of NXDOMAIN).
+    """Who answers DNS at an address.
+
+    kind: "honest", "dead", "advertising" (`advert` instead of NXDOMAIN), "mirror" (tells who asks, and nothing else).
 
     region: whose answers it gives of a CDN.
     """
@@ -119,6 +125,13 @@ class World(Struct, kw_only=True):
     cases: tuple[Case, ...]
     neutral: tuple[str, ...]  # URLs
     doh: tuple[str, ...]  # URLs
+
+    def networks(self) -> dict[str, tuple[int, str, str]]:
+        """Address -> (number, name, country) of the network that announces it."""
+        found = {address: (1103, "SURFNET", "NL") for address in self.control.addresses}
+        for line in self.lines.values():
+            found |= dict.fromkeys((*line.addresses, *line.guests), (line.asn, line.isp, line.country))
+        return found
 
     def served(self, name: str, address: str) -> Site | None:
         """The site of that name, where the address serves it."""

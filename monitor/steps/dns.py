@@ -10,7 +10,8 @@ from monitor.failures import DNS_MISBEHAVING, TIMEOUT, dns_failure, failure_stri
 from monitor.models import Dns, LateAnswer
 from monitor.steps.dns_messages import Answer, Question, Unreadable
 from monitor.steps.occasion import Occasion
-from monitor.steps.stream import Stream, port_of
+from monitor.steps.stream import port_of
+from monitor.steps.tcp import connecting_failure, stream_to
 from monitor.vantage import Resolver, Vantage, sockaddr
 
 # With the default buffer a burst of 256 questions at once lost about 50 answers: false timeouts.
@@ -115,6 +116,7 @@ class _Conversation:
         self.answer: Answer | None = None
         self.lingering: asyncio.Task[list[tuple[float, Answer]]] | None = None
         self._garbage = False
+        self._connecting = False
         self._socket: socket.socket | None = None
         self._vantage, self._resolver, self._occasion = vantage, resolver, occasion
         self._timeout_s, self._linger_s = timeout_s, linger_s
@@ -123,6 +125,12 @@ class _Conversation:
         """Sets `answer`, or raises why there is none."""
         question = Question(name, type, checking_disabled=checking_disabled)
         async with asyncio.timeout(self._timeout_s):
+            if self._vantage.proxy is not None:  # UDP passes through none
+                self.answer = await self._ask_over_tcp(question)
+                if self.answer.rcode in _NO_EDNS:
+                    question = Question(name, type, checking_disabled=checking_disabled, edns=False)
+                    self.answer = await self._ask_over_tcp(question)
+                return
             self.answer = await self._ask_udp(question)
             if self.answer.rcode in _NO_EDNS:
                 self.close()
@@ -137,6 +145,8 @@ class _Conversation:
         if self.answer is not None and self.answer.answers:
             self.transport = "udp"
             return None  # cut, and not to be had whole over TCP; what it says still counts
+        if self._connecting:
+            return connecting_failure(self._vantage, error)
         failure = DNS_MISBEHAVING if isinstance(error, Unreadable) else failure_string(error)
         return DNS_MISBEHAVING if self._garbage and failure == TIMEOUT else failure
 
@@ -152,7 +162,7 @@ class _Conversation:
         # Connected, so that the kernel drops what others send and tells us of ICMP errors.
         self._socket.connect(sockaddr(address, self._resolver.port))
         self.local_port = port_of(self._socket)
-        self._socket.send(question.wire)
+        self._vantage.traffic.sent += self._socket.send(question.wire)
         return await self._next_answer(self._socket, question)
 
     async def _next_answer(self, opened: socket.socket, question: Question) -> Answer:
@@ -161,6 +171,7 @@ class _Conversation:
         datagrams = 0
         while True:
             wire = await loop.sock_recv(opened, MAX_DATAGRAM_BYTES)
+            self._vantage.traffic.received += len(wire)
             try:
                 answer = question.read(wire)
             except Unreadable:
@@ -196,10 +207,11 @@ class _Conversation:
     async def _ask_over_tcp(self, question: Question) -> Answer:
         self.transport = "tcp"
         resolver = self._resolver
-        opened = self._vantage.open_socket(6 if ":" in resolver.address else 4, socket.SOCK_STREAM)
-        stream = Stream(opened, resolver.address, resolver.port)
+        stream = stream_to(self._vantage, resolver.address, resolver.port)
         try:
+            self._connecting = True
             await stream.connect()
+            self._connecting = False
             self.local_port = stream.local_port
             await stream.send(len(question.wire).to_bytes(2) + question.wire)
             wire = bytearray()

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import h2.events
 import msgspec
 
-from monitor.failures import DNS_MISBEHAVING, EOF, UNREACHABLE_FAILURES, failure_string
+from monitor.failures import DNS_MISBEHAVING, EOF, TIMEOUT, UNREACHABLE_FAILURES, failure_string
 from monitor.models import Dns, Role
 from monitor.steps import http1, http2
 from monitor.steps.dns import said
@@ -55,7 +55,7 @@ class DohClient:
 
     async def ask(self, name: str, type: str, *, occasion: Occasion, timeout_s: float) -> Dns:
         """Asks for a name's addresses (type: A or AAAA). The failure of connecting is the failure of the question."""
-        started = occasion.elapsed()
+        started, asked_at = occasion.elapsed(), asyncio.get_running_loop().time()
         failure: str | None = None
         answer: Answer | None = None
         try:
@@ -69,6 +69,8 @@ class DohClient:
             failure = DNS_MISBEHAVING
         except (OSError, EOFError, ValueError) as error:
             failure = failure_string(error)
+        if failure == TIMEOUT and self._connection is not None and self._connection.silent_since(asked_at):
+            self.forget()  # dead, perhaps, and the kernel would keep it for a quarter of an hour
         return Dns(
             hop=occasion.hop,
             attempt=occasion.attempt,
@@ -83,6 +85,12 @@ class DohClient:
             local_port=None if self._connection is None else self._connection.local_port,
             **said(answer, failure),
         )
+
+    def forget(self) -> None:
+        """The next question goes by a new connection: the vantage is on another network, and this one leads nowhere."""
+        if self._connection is not None:
+            self._connection.abandon()
+            self._connection = None
 
     async def aclose(self) -> None:
         """Ends the connection; questions still open fail."""
@@ -174,6 +182,14 @@ class _Connection(Protocol):
         """The content of the answer. Raises OSError, EOFError, _Failed, http2.NotHttp2."""
         ...
 
+    def silent_since(self, moment: float) -> bool:
+        """Has nothing come since then (the loop's time)?"""
+        ...
+
+    def abandon(self) -> None:
+        """Ends it without waiting for that; questions still open fail."""
+        ...
+
     async def aclose(self) -> None:
         """Ends it, and all that wait for it."""
         ...
@@ -213,6 +229,15 @@ class _Http2:
                 del self._replies[stream_id]
                 if reply.cancelled():
                     self._client.forget(stream_id)
+
+    def silent_since(self, moment: float) -> bool:
+        """See _Connection."""
+        return (self._stream.received_at or 0.0) < moment
+
+    def abandon(self) -> None:
+        """See _Connection."""
+        self.dead = True
+        self._reading.cancel()
 
     async def aclose(self) -> None:
         """See _Connection."""
@@ -288,10 +313,21 @@ class _Http1:
             try:
                 await http1.converse(self._stream, asked, response)
             finally:
-                if not response.complete or (response.header("connection") or "").lower() == "close":
+                closing = (response.header("connection") or "").lower() == "close"
+                if self.dead or closing or not response.complete:
                     await self.aclose()
             self.answered += 1
             return _content(response)
+
+    def silent_since(self, moment: float) -> bool:
+        """See _Connection."""
+        return (self._stream.received_at or 0.0) < moment
+
+    def abandon(self) -> None:
+        """See _Connection."""
+        self.dead = True
+        if not self._turn.locked():
+            self._stream.close()  # else whoever has his turn does, when it is over
 
     async def aclose(self) -> None:
         """See _Connection."""

@@ -4,8 +4,9 @@ import asyncio
 import contextlib
 import socket
 import ssl
+from typing import Protocol
 
-from monitor.vantage import sockaddr
+from monitor.vantage import Traffic, sockaddr
 
 RECEIVE_BYTES = 16384
 # `sock_recv` does not suspend while bytes lie ready: a peer that floods us would stop every timeout from firing.
@@ -14,33 +15,100 @@ _ALERT_RECORD = 21
 _RECORD_HEADER_BYTES = 5
 
 
+class Wire(Protocol):
+    """What carries a stream's bytes: a socket, or a proxy's tunnel. local_port: None where it has none. Errors are OSErrors."""
+
+    @property
+    def local_port(self) -> int | None: ...
+
+    async def connect(self, address: str, port: int) -> None:
+        """To a numeric address. Raises OSError, ValueError."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Sends everything."""
+        ...
+
+    async def receive(self) -> bytes:
+        """What arrives next; nothing after the end."""
+        ...
+
+    def send_at_once(self, data: bytes) -> int:
+        """As much as can be sent without waiting: how much."""
+        ...
+
+    def close(self) -> None:
+        """Ends it. Nobody may be waiting on it."""
+        ...
+
+
+class SocketWire:
+    """A non-blocking stream socket. traffic: counts what passes."""
+
+    def __init__(self, opened: socket.socket, traffic: Traffic | None = None) -> None:
+        self._socket = opened
+        self._traffic = traffic or Traffic()
+        self._receives = 0
+
+    async def connect(self, address: str, port: int) -> None:
+        """See Wire."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        await asyncio.get_running_loop().sock_connect(self._socket, sockaddr(address, port))
+
+    @property
+    def local_port(self) -> int | None:
+        """None where the socket has none yet."""
+        return port_of(self._socket)
+
+    async def send(self, data: bytes) -> None:
+        """See Wire."""
+        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        self._traffic.sent += len(data)
+
+    async def receive(self) -> bytes:
+        """See Wire."""
+        self._receives += 1
+        if self._receives % _RECEIVES_BETWEEN_PAUSES == 0:
+            await asyncio.sleep(0)
+        data = await asyncio.get_running_loop().sock_recv(self._socket, RECEIVE_BYTES)
+        self._traffic.received += len(data)
+        return data
+
+    def send_at_once(self, data: bytes) -> int:
+        """See Wire."""
+        sent = self._socket.send(data)
+        self._traffic.sent += sent
+        return sent
+
+    def close(self) -> None:
+        """See Wire."""
+        self._socket.close()
+
+
 class Stream:
-    """A non-blocking stream socket. sent, received: bytes on the wire. Errors are OSErrors.
+    """A connection. sent, received: bytes on the wire. Errors are OSErrors.
 
     ended_cleanly: the peer said that it has finished (under TLS: by a close_notify, which nobody else can forge).
     """
 
-    def __init__(self, opened: socket.socket, address: str, port: int) -> None:
+    def __init__(self, wire: Wire, address: str, port: int) -> None:
         self.address = address
         self.port = port
-        self.local_port = port_of(opened)
+        self.local_port = wire.local_port
         self.sent = 0
         self.received = 0
         self.received_at: float | None = None  # the loop's time when the last bytes came
         self.ended_cleanly = False
-        self._socket = opened
-        self._receives = 0
+        self._wire = wire
 
     async def connect(self) -> None:
         """Connects to the address, which is numeric. Raises OSError, ValueError; the stream is closed then."""
-        loop = asyncio.get_running_loop()
         connected = False
         try:
-            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            await loop.sock_connect(self._socket, sockaddr(self.address, self.port))
+            await self._wire.connect(self.address, self.port)
             connected = True
         finally:
-            self.local_port = port_of(self._socket)
+            self.local_port = self._wire.local_port
             if not connected:
                 self.close()
 
@@ -56,17 +124,14 @@ class Stream:
 
     def close(self) -> None:
         """Ends the connection. Nobody may be waiting on it."""
-        self._socket.close()
+        self._wire.close()
 
     async def _send_wire(self, data: bytes) -> None:
-        await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        await self._wire.send(data)
         self.sent += len(data)
 
     async def _receive_wire(self) -> bytes:
-        self._receives += 1
-        if self._receives % _RECEIVES_BETWEEN_PAUSES == 0:
-            await asyncio.sleep(0)
-        data = await asyncio.get_running_loop().sock_recv(self._socket, RECEIVE_BYTES)
+        data = await self._wire.receive()
         self.received += len(data)
         if data:
             self.received_at = asyncio.get_running_loop().time()
@@ -82,7 +147,7 @@ class TlsStream(Stream):
 
     def __init__(self, plain: Stream, context: ssl.SSLContext, server_name: str) -> None:
         """Raises ValueError where the name cannot be one."""
-        super().__init__(plain._socket, plain.address, plain.port)
+        super().__init__(plain._wire, plain.address, plain.port)
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
         if "\0" in server_name:
@@ -146,7 +211,7 @@ class TlsStream(Stream):
         """Tells the peer why (our alert), if it still listens."""
         if self._outgoing.pending:
             with contextlib.suppress(OSError):
-                self.sent += self._socket.send(self._outgoing.read())
+                self.sent += self._wire.send_at_once(self._outgoing.read())
 
 
 class _Records:

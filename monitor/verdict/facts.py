@@ -62,11 +62,22 @@ class Facts:
             urls.append(_joined(urls[-1], locations[0]) if locations else urls[-1])
         return urls
 
+    @property
+    def proxied(self) -> bool:
+        """Did the vantage see all this through a proxy?"""
+        return self.m.conditions.proxied is True
+
     # --- names -------------------------------------------------------------------------------------------------
 
     def own_resolvers(self, place: Place) -> list[tuple[str, Role]]:
         """The vantage's assigned resolvers, in the order the system would ask them."""
-        seen = dict.fromkeys((a.resolver, a.role) for a in self._questions(place) if a.role is not Role.DOH)
+        asked = self._questions(place)
+        if self.proxied:  # a resolver that the proxy does not connect us to is none; without any, DoH takes its place
+            asked = [a for a in asked if not f.is_unknown(a.failure)]
+            asked = [a for a in asked if a.role is not Role.DOH] or asked
+        else:
+            asked = [a for a in asked if a.role is not Role.DOH]
+        seen = dict.fromkeys((a.resolver, a.role) for a in asked)
         assigned = [(resolver, role) for resolver, role in seen if role is Role.ISP or role is Role.LAN]
         return list(assigned) or list(seen)
 

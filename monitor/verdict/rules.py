@@ -37,6 +37,8 @@ def _blocked(layer: str, why: str) -> Rule:
 # Confidences of rules without findings: a verified page is wrong only if a public authority was subverted; OONI's page
 # comparison is wrong for 1.4 % of pages (Jones et al. 2014); the others are checked by bench/reliability.py.
 RULES: tuple[Rule, ...] = (
+    Rule("network_changed", lambda e: e.conditions.network_changed is True,
+         Status.INCONCLUSIVE, "The vantage changed networks while it measured: what was seen belongs to neither."),
     Rule("page_verified", lambda e: e.arrival.whose is Whose.GENUINE and bool(e.arrival.page and e.arrival.page.verified),
          Status.OK, "A complete page over a valid certificate is the site, whatever else was seen.", 0.999),
     Rule("page_alike", lambda e: e.arrival.whose is Whose.GENUINE and ALIKE in e.arrival.proof,

@@ -1,0 +1,64 @@
+"""The bytes a day that measuring may take. Pure: the pace is stretched evenly over what is left of the UTC day.
+
+A share is kept for quick re-measurements: when regular rounds have used theirs up, a block can still be confirmed.
+"""
+
+import math
+from datetime import UTC, date, datetime, timedelta
+
+from msgspec import Struct
+
+BURST_SHARE = 0.2
+FIRST_GUESS = 250_000  # bytes of one measurement, until some have been made: a page, its retries, the control's answer
+LEARNING = 0.05  # weight of each new measurement in their average
+
+
+class Spent(Struct, frozen=True, kw_only=True):
+    """What is remembered over a restart. each: bytes of one measurement, on average."""
+
+    day: date
+    used: int
+    each: float = FIRST_GUESS
+
+
+class Budget:
+    """limit: bytes a UTC day, or None. used: so far today."""
+
+    def __init__(self, limit: int | None, spent: Spent) -> None:
+        self.limit = limit
+        self._day, self._used, self._each = spent.day, spent.used, spent.each
+
+    @property
+    def used(self) -> int:
+        """Bytes so far today."""
+        return self._used
+
+    def spent(self) -> Spent:
+        """What to remember."""
+        return Spent(day=self._day, used=self._used, each=self._each)
+
+    def spend(self, used: int, now: datetime, *, measurements: int) -> None:
+        """So many bytes were sent and received, by so many measurements."""
+        today = now.astimezone(UTC).date()
+        if today != self._day:
+            self._day, self._used = today, 0
+        self._used += max(0, used)
+        if measurements and used > 0:
+            weight = 1 - (1 - LEARNING) ** measurements
+            self._each += weight * (used / measurements - self._each)
+
+    def exhausted(self) -> bool:
+        """Is nothing left of today's?"""
+        return self.limit is not None and self._used >= self.limit
+
+    def left_s(self, now: datetime) -> float:
+        """Seconds until the UTC day turns."""
+        midnight = datetime.combine(now.astimezone(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
+        return (midnight - now).total_seconds()
+
+    def stretch(self, wanted: float) -> float:
+        """How much slower than asked for to go, when `wanted` measurements are due before the day turns; inf: stop."""
+        if self.limit is None:
+            return 1.0
+        left = self.limit * (1 - BURST_SHARE) - self._used
+        return math.inf if left <= 0 else max(1.0, wanted * self._each / left)

@@ -1,0 +1,63 @@
+"""Events and incidents, kept up as verdicts come in."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from monitor.config import DetectConfig
+from monitor.events import Minimum, Watch
+from monitor.incidents import incidents
+from monitor.models import Event, Incident, Measurement, Point
+from monitor.store import Store
+
+
+class Conclusions:
+    """What has been concluded from all that was measured."""
+
+    def __init__(self, settings: DetectConfig, events: Iterable[Event], known: Iterable[Incident]) -> None:
+        minimum = Minimum(measurements=settings.measurements, probes=settings.probes)
+        stored = list(events)
+        self._watch = Watch(minimum, stored)
+        self._revisions = {event.id: event.revision for event in stored}
+        self._incidents = {incident.id: incident for incident in known}
+
+    @classmethod
+    def from_store(cls, settings: DetectConfig, store: Store) -> "tuple[Conclusions, list[Event]]":
+        """All that is stored, and the events of it that the store does not have yet."""
+        conclusions = cls(settings, store.events(), store.incidents())
+        return conclusions, conclusions.add(store.points())
+
+    def add(self, points: Iterable[Point]) -> list[Event]:
+        """Verdicts: the events that they begin or change."""
+        return self._news(self._watch.add(points))
+
+    def tick(self, now: datetime) -> list[Event]:
+        """The events that time alone settles."""
+        return self._news(self._watch.tick(now))
+
+    def events(self) -> list[Event]:
+        """All of them."""
+        return self._watch.events()
+
+    def incidents(self) -> list[Incident]:
+        """Those that have changed since this was asked last."""
+        found = {incident.id: incident for incident in incidents(self.events(), self._incidents.values())}
+        changed = [incident for incident in found.values() if self._incidents.get(incident.id) != incident]
+        self._incidents |= found
+        return changed
+
+    def _news(self, changed: Sequence[Event]) -> list[Event]:
+        news = [event for event in changed if self._revisions.get(event.id) != event.revision]
+        self._revisions |= {event.id: event.revision for event in news}
+        return news
+
+
+def point_of(measurement: Measurement) -> Point | None:
+    """What detection needs of a measurement; None where it was not judged."""
+    verdict = measurement.verdict
+    if verdict is None:
+        return None
+    return Point(
+        id=measurement.id, site=measurement.site, network=measurement.network, probe=measurement.probe,
+        started=measurement.started, status=verdict.status, methods=verdict.methods, confidence=verdict.confidence,
+        rule=verdict.rule,
+    )  # fmt: skip

@@ -1,0 +1,226 @@
+"""`almenara detect`: the events in a history of verdicts, read from files in whatever order.
+
+What lies in a file was written by somebody else: every line is bounded and checked, and one that says nothing costs one
+message and not the others.
+"""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from monitor.classify import MAX_TOLD, UnreadableError, documents
+from monitor.control.bounds import text
+from monitor.events import Minimum, detect
+from monitor.models import Event, Kind, Network, Point, Status
+
+_LONGEST = 255  # characters of a site, a probe, a method: a name of the DNS has no more
+_MOST_METHODS = 32
+_LARGEST_ASN = 2**32 - 1
+_EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+_KINDS = {
+    Kind.BLOCKING: "bold red",
+    Kind.SITE_OUTAGE: "yellow",
+    Kind.NETWORK_OUTAGE: "yellow",
+    Kind.SILENCE: "magenta",
+}
+
+
+class _Network(Struct):
+    asn: int | None = None
+    isp: str | None = None
+    country: str | None = None
+
+
+class _Verdict(Struct):
+    status: Status
+    methods: tuple[str, ...] = ()
+    confidence: float | None = None
+    rule: str | None = None
+
+
+class _Line(Struct):
+    """What is needed of a measurement; all else in the line is passed over."""
+
+    site: str
+    network: _Network
+    started: datetime
+    verdict: _Verdict
+    id: str | None = None
+    probe: str | None = None
+
+
+_DECODER = msgspec.json.Decoder(_Line)
+_LINES = msgspec.json.Decoder(list[_Line])
+
+
+def run(files: Sequence[Path], *, json: bool, all_kinds: bool, minimum: Minimum) -> int:
+    """Print the events in the files (`-`: standard input); 1 when something could not be read."""
+    reading = _Reading()
+    events = detect(reading.all(files), minimum)
+    if not all_kinds:
+        events = [event for event in events if event.kind is Kind.BLOCKING]
+    (_print_json if json else _print_table)(events)
+    return 1 if reading.unread else 0
+
+
+class _Reading:
+    """Lines become points; what repeats in them is kept once."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+        self._words: dict[str, str] = {}
+        self._networks: dict[tuple[int | None, str | None, str | None], Network] = {}
+        self._methods: dict[tuple[str, ...], tuple[str, ...]] = {}
+
+    def all(self, files: Sequence[Path]) -> Iterator[Point]:
+        """Every point in the files; what cannot be read is told."""
+        for file in files:
+            unread = 0
+            for where, found in self.points(file):
+                if isinstance(found, Point):
+                    yield found
+                    continue
+                unread += 1
+                if unread <= MAX_TOLD:
+                    sys.stderr.write(f"{where}: {found}\n")
+            if unread > MAX_TOLD:
+                sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
+            self.unread += unread
+
+    def points(self, file: Path) -> Iterator[tuple[str, Point | UnreadableError]]:
+        """Every point in a file, or why there is none, each with the place."""
+        for where, data in documents(file):
+            if isinstance(data, UnreadableError):
+                yield where, data
+                continue
+            try:
+                lines = _LINES.decode(data) if data.lstrip()[:1] == b"[" else (_DECODER.decode(data),)
+            except msgspec.ValidationError as exc:
+                yield where, UnreadableError(f"not a measurement with a verdict: {text(str(exc), _LONGEST)}")
+            except (msgspec.DecodeError, UnicodeDecodeError) as exc:
+                yield where, UnreadableError(f"not JSON: {text(str(exc), _LONGEST)}")
+            except RecursionError:
+                yield where, UnreadableError("not a measurement: nested too deeply")
+            else:
+                for line in lines:
+                    yield where, self._point(line)
+
+    def _point(self, line: _Line) -> Point | UnreadableError:
+        verdict, network = line.verdict, line.network
+        wrong = _wrong(line)
+        if wrong:
+            return UnreadableError(f"not a measurement with a verdict: {wrong}")
+        key = (network.asn, network.isp, network.country)
+        where = self._networks.get(key)
+        if where is None:
+            where = self._networks[key] = Network(
+                asn=network.asn, isp=_name(network.isp), country=_name(network.country), source="observed"
+            )
+        site, probe = self._word(line.site), self._word(line.probe or "")
+        return Point(
+            id=line.id or _identity(where, site, probe, line),
+            site=site,
+            network=where,
+            probe=probe,
+            started=line.started.astimezone(UTC),
+            status=verdict.status,
+            methods=self._named(verdict.methods),
+            confidence=verdict.confidence,
+            rule=self._word(verdict.rule or ""),
+        )
+
+    def _word(self, word: str) -> str:
+        return self._words.get(word) or self._words.setdefault(word, text(word, _LONGEST))
+
+    def _named(self, methods: tuple[str, ...]) -> tuple[str, ...]:
+        return self._methods.get(methods) or self._methods.setdefault(
+            methods, tuple(self._word(method) for method in methods[:_MOST_METHODS])
+        )
+
+
+def _wrong(line: _Line) -> str | None:
+    """What is implausible about a line that has the right form."""
+    started, confidence, asn = line.started, line.verdict.confidence, line.network.asn
+    if started.tzinfo is None:
+        return "started: a time without its zone"
+    if not _EARLIEST <= started < _LATEST:
+        return "started: expected a time between 2000 and 2199"
+    if not line.site or len(line.site) > _LONGEST:
+        return f"site: expected 1 to {_LONGEST} characters"
+    if confidence is not None and not 0 <= confidence <= 1:
+        return "verdict.confidence: expected 0 to 1"
+    if asn is not None and not 0 <= asn <= _LARGEST_ASN:
+        return "network.asn: expected 0 to 4294967295"
+    return None
+
+
+def _name(value: str | None) -> str | None:
+    return None if value is None else text(value, _LONGEST)
+
+
+def _identity(network: Network, site: str, probe: str, line: _Line) -> str:
+    """For a line without an id: the same measurement has the same one."""
+    told = (network.asn, network.isp, site, probe, line.started.timestamp(), line.verdict.status)
+    return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
+
+
+# --- what is printed -----------------------------------------------------------------------------------------------
+
+
+def _print_json(events: Sequence[Event]) -> None:
+    for event in events:
+        sys.stdout.buffer.write(msgspec.json.encode(_as_promised(event)) + b"\n")
+
+
+def _as_promised(event: Event) -> dict[str, Any]:
+    """An event as interface.md gives it: who the network is, not how that was found."""
+    told: dict[str, Any] = msgspec.structs.asdict(event)
+    network = event.network
+    told["network"] = network and {"asn": network.asn, "isp": network.isp, "country": network.country}
+    return told
+
+
+def _print_table(events: Sequence[Event]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(soft_wrap=not sys.stdout.isatty())
+    if not events:
+        console.print("no events", style="dim")
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("kind", "site", "network", "started", "ended", "detected", "methods", "confidence", "n", "probes"):
+        table.add_column(title, no_wrap=True)
+    for event in events:
+        cells = (
+            event.kind,
+            event.site or "-",
+            _network(event.network),
+            ("" if event.started_range[0] else "<= ") + _minute(event.started),
+            "-" if event.ended is None else _minute(event.ended),
+            _minute(event.detected),
+            ", ".join(event.methods) or "-",
+            f"{event.confidence:.3f}",
+            str(event.measurements),
+            str(event.probes),
+        )
+        table.add_row(*(Text(text(cell, 200)) for cell in cells), style=_KINDS[event.kind])
+    console.print(table, width=None if sys.stdout.isatty() else 1000)
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}Z"
+
+
+def _network(network: Network | None) -> str:
+    if network is None:
+        return "-"
+    known = (f"AS{network.asn}" if network.asn is not None else None, network.isp or network.country)
+    return " ".join(word for word in known if word) or "-"

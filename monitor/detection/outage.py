@@ -1,0 +1,97 @@
+"""Trouble of another kind than blocking, seen in one stream of reports: a site down for all, a network that fails."""
+
+import math
+
+from msgspec import Struct, field
+
+from monitor.detection.episode import Episode, Minimum, announced, continued, weighed
+from monitor.detection.noise import Line, Reporter
+from monitor.detection.series import Lesson, Model, Report, Series, independence
+from monitor.models import Kind, Network, Point, Status
+
+# A site of a newsroom is down once in two months, a line fails once a month; both for hours. There is no "in part".
+SITE_DOWN = Model(onset=1 / (60 * 86400.0), in_part=0.0, end=1 / (6 * 3600.0), at_first=0.02)
+NETWORK_DOWN = Model(onset=1 / (30 * 86400.0), in_part=0.0, end=1 / (6 * 3600.0), at_first=0.02)
+# Rules that say the network itself fails (monitor/verdict/rules.py); "" where the rule is not told.
+NETWORK_RULES = frozenset(
+    {"", "network_down", "captive_portal", "certificates_replaced", "resolver_outage", "line_overloaded"}
+)
+_REPEATED = 0.5
+
+
+class Outage(Struct):
+    """One stream of reports, the episodes in it."""
+
+    kind: Kind
+    site: str | None
+    minimum: Minimum
+    series: Series
+    line: Line | None = None
+    episode: Episode | None = None
+    closed: list[Episode] = field(default_factory=list)
+
+    def take(self, at: float, bad: bool, probe: str, network: Network | None) -> None:
+        """One more report that says something about it."""
+        series = self.series
+        reporter = series.reporters.get(probe)
+        if reporter is None:
+            self.line = self.line or Line(at)
+            reporter = series.reporters[probe] = Reporter(self.line, -math.inf)
+        if not bad and series.quiet:
+            reporter.seen[0] += 1.0
+            reporter.line.seen[0] += 1.0
+            series.at = series.last_open = reporter.at = at
+            return
+        gap = at - reporter.at
+        weight = independence(gap)
+        if gap < math.inf:
+            reporter.period += (min(gap, 4 * reporter.period or gap) - reporter.period) * (0.1 if reporter.period else 1)
+        report = Report(at, bad, probe, (), weight)
+        series.pass_time(at, 0.0)
+        context = reporter.context
+        seen = weighed(series, reporter, report, reporter.hazard(context))
+        if weight >= _REPEATED:
+            series.learn_later(Lesson(reporter, context, bad, False, 1.0))
+            reporter.moved(at, bad)
+        reporter.at = at
+        series.settle(report, seen)
+        self._conclude(report, network)
+
+    def _conclude(self, report: Report, network: Network | None) -> None:
+        if self.episode is not None:
+            if continued(self.series, self.episode, report):
+                self.closed.append(self.episode)
+                self.episode = None
+                for reporter in self.series.reporters.values():
+                    reporter.rest()
+        elif report.blocked:
+            self.episode = announced(self.series, self.minimum, self.kind, self.site, network)
+
+
+class SiteFold(Struct):
+    """One site on all networks: is it down for everyone?"""
+
+    outage: Outage
+
+    def take(self, point: Point) -> None:
+        """Down is what every control says; any vantage that reaches it, or whose controls do, says the contrary."""
+        if point.status is not Status.INCONCLUSIVE:
+            down = point.status is Status.DOWN
+            self.outage.take(point.started.timestamp(), down, f"{point.network.asn} {point.probe}", None)
+
+
+def site_fold(site: str, minimum: Minimum) -> SiteFold:
+    """Before the first point."""
+    return SiteFold(Outage(Kind.SITE_OUTAGE, site, minimum, Series(SITE_DOWN)))
+
+
+def network_outage(minimum: Minimum) -> Outage:
+    """Before the first point."""
+    return Outage(Kind.NETWORK_OUTAGE, None, minimum, Series(NETWORK_DOWN))
+
+
+def tell_network(outage: Outage, point: Point, at: float, network: Network) -> None:
+    """Hand over what a measurement says of its network as a whole; other inconclusive ones say nothing."""
+    failed = point.status is Status.INCONCLUSIVE
+    if not failed or point.rule in NETWORK_RULES:
+        outage.take(at, failed, point.probe, network)

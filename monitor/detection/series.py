@@ -1,0 +1,251 @@
+"""Is it so now? A hidden state (open, blocked, blocked in part) in continuous time, filtered report by report.
+
+The state is kept as odds against "open". A report multiplies the odds by how much likelier it is under the state than
+as the reporter's noise; between reports the state may change, at stated rates, so that five minutes and a day, and
+gaps, are the same to it. An inconclusive report is never handed in: it moves nothing.
+"""
+
+import math
+
+from msgspec import Struct, field
+
+from monitor.detection.noise import Reporter
+
+_HOUR, _DAY = 3600.0, 86400.0
+
+# An event is announced at 19 to 1 and ends at 1 to 19. Wrongly announced events are then at most about `onset` / 19 a
+# site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
+ANNOUNCED = 19.0
+OVER = 1 / 19
+CERTAIN = 99.0  # from here on what came before belongs to the episode
+_SUREST = 1e6  # odds; no surer, so that good reports can end it
+_COMMITTED = 0.002  # odds below which what was seen was noise, and teaches it
+_CORRELATION_S = 90.0  # reports of one probe closer than this repeat each other: a line's hiccup lasts a minute or two
+_INDEPENDENT = 0.95  # weight from which a report counts in full
+_INFLUENCE = 8.0  # nats that one probe may bring forward where others report: twice that convinces, once does not
+_SECONDED = 6.0  # nats of all others from which a probe may say more: more than one false report brings
+SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
+_LONGEST_TRAIL = 256
+_THIN = 0.3  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
+_MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
+_FEW = 1e-9
+_HINT, _HINTED = 1.5, 1.0
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """What is believed of a state before looking. Rates are per second.
+
+    onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end, change:
+    a block lasts a week and changes its reach in two (tactical ones an hour, others for ever: the rates only say
+    how much evidence a change needs). full, part: how many reports say blocked; 40 % is what one of two resolvers or
+    one of two paths gives. at_first: the odds that it is so when first looked at.
+    """
+
+    onset: float = 10.0 / (365.25 * _DAY)
+    in_part: float = 0.75
+    end: float = 1 / (7 * _DAY)
+    change: float = 1 / (14 * _DAY)
+    full: float = 0.97
+    part: float = 0.4
+    at_first: float = 0.1
+
+
+class Seen(Struct, frozen=True):
+    """A report that may belong to an episode. full, part: nats in favour of either state."""
+
+    at: float
+    blocked: bool
+    full: float
+    part: float
+    probe: str
+    methods: tuple[str, ...]
+
+
+class Report(Struct):
+    """What one measurement says to a series. weight: 0 to 1, how much of a report it is."""
+
+    at: float
+    blocked: bool
+    probe: str = ""
+    methods: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+class Lesson(Struct, frozen=True):
+    """A report that teaches noise once it is known that nothing happened."""
+
+    reporter: Reporter
+    context: int
+    false: bool
+    joint: bool
+    share: float
+
+
+class Series(Struct):
+    """The state of one site on one network (or of one site, or one network)."""
+
+    model: Model
+    at: float | None = None
+    full: float = 0.0
+    part: float = 0.0
+    active: bool = False  # announced and not over
+    quiet: bool = False  # nothing but good reports for long: the odds need not be kept
+    part_rate: float = 0.4
+    last_open: float | None = None
+    before_trail: float | None = None  # the last good report before the trail begins
+    trail: list[Seen] = field(default_factory=list)
+    lessons: list[Lesson] = field(default_factory=list)
+    reporters: dict[str, Reporter] = field(default_factory=dict)
+
+    @property
+    def odds(self) -> float:
+        """For "it is so", against "it is not"."""
+        return self.full + self.part
+
+    def pass_time(self, at: float, company: float) -> None:
+        """What may have changed since the last report. company: the least chance of a change, 0 where nothing hints."""
+        model = self.model
+        if self.at is None:
+            self.full, self.part = model.at_first * (1 - model.in_part), model.at_first * model.in_part
+            return
+        gap = at - self.at
+        starts = min(0.1, model.onset * gap)
+        in_part = starts * model.in_part
+        in_full = max(starts - in_part, company)
+        if self.quiet:  # the level at which good reports hold the odds
+            self.full, self.part, self.quiet = in_full * 0.03, in_part * 1.5, False
+        ends, changes = min(_MOST_CHANGE, model.end * gap), min(_MOST_CHANGE, model.change * gap)
+        stays = 1 - ends - changes
+        full, part = self.full, self.part
+        scale = 1 / (1 - in_full - in_part + (full + part) * ends)
+        self.full = (full * stays + in_full + part * changes) * scale
+        self.part = (part * stays + in_part + full * changes) * scale
+
+    def weigh(self, report: Report, false: float, weight: float) -> Seen:
+        """The odds after a report. false: how likely it would be bad if nothing were the matter."""
+        model = self.model
+        if report.blocked:
+            full, part = model.full / false, self.part_rate / false
+        else:
+            full, part = (1 - model.full) / (1 - false), (1 - self.part_rate) / (1 - false)
+        if weight < _INDEPENDENT:
+            full, part = full**weight, part**weight
+        self.full = min(_SUREST, self.full * full)
+        self.part = min(_SUREST, self.part * part)
+        return Seen(report.at, report.blocked, math.log(full), math.log(part), report.probe, report.methods)
+
+    def hint(self, at: float) -> None:
+        """Open, but hindered: half as likely again in a partial block; never more than a hint."""
+        if self.at is not None:
+            self.pass_time(at, 0.0)
+            if self.odds < _HINTED:
+                self.part *= _HINT
+            self.at = at
+
+    def settle(self, report: Report, seen: Seen) -> None:
+        """Keep the trail: it begins with a bad report, and is dropped when the odds say that it was noise."""
+        if not self.active and not report.blocked and self.odds < max(_COMMITTED, 4 * self._idle(report.at)):
+            self._commit()
+        elif report.blocked or self.trail or self.active:
+            if not self.trail:
+                self.before_trail = self.last_open
+            self.trail.append(seen)
+            if len(self.trail) > _LONGEST_TRAIL:
+                self._shorten()
+        if not report.blocked:
+            self.last_open = report.at
+        self.at = report.at
+
+    def _idle(self, at: float) -> float:
+        return min(0.1, self.model.onset * (at - self.at)) if self.at is not None else 0.0
+
+    def _commit(self) -> None:
+        self.trail.clear()
+        for lesson in self.lessons:
+            _teach(lesson)
+        self.lessons.clear()
+        self.quiet = all(reporter.context == 0 for reporter in self.reporters.values())
+        for reporter in self.reporters.values():
+            reporter.score = 0.0
+
+    def _shorten(self) -> None:
+        dropped = self.trail[: _LONGEST_TRAIL // 2]
+        del self.trail[: _LONGEST_TRAIL // 2]
+        for seen in dropped:
+            if not seen.blocked:
+                self.before_trail = seen.at
+        for lesson in self.lessons[: _LONGEST_TRAIL // 2]:
+            _teach(lesson)
+        del self.lessons[: _LONGEST_TRAIL // 2]
+
+    def learn_later(self, lesson: Lesson) -> None:
+        """Keep what a report teaches until it is known what it was; of a long episode the beginning."""
+        if not self.active or len(self.lessons) < _LONGEST_TRAIL:
+            self.lessons.append(lesson)
+
+    def favours_part(self) -> bool:
+        """Which of the two states explains the reports better."""
+        return self.part > self.full
+
+    def likelier_start(self) -> int:
+        """Where in the trail the episode most likely began: the bad report from which on everything speaks for it."""
+        total, best, start = 0.0, -math.inf, len(self.trail)
+        partly = self.favours_part()
+        for index in range(len(self.trail) - 1, -1, -1):
+            seen = self.trail[index]
+            total += seen.part if partly else seen.full
+            if seen.blocked and total > best - _FEW:
+                best, start = total, index
+        return start
+
+    def likelier_end(self) -> int:
+        """How many reports at the head of the trail still belong to an episode that is over."""
+        total = best = 0.0
+        end = 0
+        partly = self.part_rate != self.model.part or self.favours_part()
+        for index, seen in enumerate(self.trail):
+            total += seen.part if partly else seen.full
+            if seen.blocked and total >= best:
+                best, end = total, index + 1
+        return end
+
+    def supporters(self, trail: list[Seen]) -> set[str]:
+        """The probes that bring forward enough of their own."""
+        partly = self.favours_part()
+        scores: dict[str, float] = {}
+        for seen in trail:
+            score = scores.get(seen.probe, 0.0) + (seen.part if partly else seen.full)
+            scores[seen.probe] = max(0.0, score)
+        return {probe for probe, score in scores.items() if score >= SUPPORT}
+
+    def saturated(self, reporter: Reporter, at: float) -> bool:
+        """Whether this probe has said all that one probe may say while others report as well."""
+        if self.active or reporter.score < _INFLUENCE or len(self.reporters) < 2:
+            return False
+        others = [other for other in self.reporters.values() if other is not reporter and at - other.at < 3 * other.period + 60]
+        return bool(others) and sum(other.score for other in others) < _SECONDED
+
+    def over(self) -> None:
+        """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""
+        self.active = False
+        self.part_rate = self.model.part
+        self.full = self.part = 0.0
+        self.trail.clear()
+        if self.lessons and sum(lesson.false for lesson in self.lessons) < _THIN * len(self.lessons):
+            for lesson in self.lessons:
+                _teach(lesson)
+        self.lessons.clear()
+
+
+def _teach(lesson: Lesson) -> None:
+    if lesson.joint:
+        line, run = lesson.reporter.line, lesson.context
+        line.joint_seen[run] += lesson.share
+        line.joint_false[run] += lesson.share if lesson.false else 0.0
+    else:
+        lesson.reporter.learn(lesson.context, lesson.false)
+
+
+def independence(gap_s: float) -> float:
+    """How much of a report one is that comes so soon after the same probe's last one."""
+    return 1.0 if gap_s > 3 * _CORRELATION_S else 1 - math.exp(-max(0.0, gap_s) / _CORRELATION_S)

@@ -1,0 +1,65 @@
+"""A network that stops reporting, told by its own cadence: a shutdown looks like that."""
+
+from msgspec import Struct, field
+
+_PERIODS = 4.0  # a site's measurement may be late, a run skipped, the next one slow
+_LEAST_S = 1800.0
+_KNOWN = 20  # reports before a cadence is believed
+_WEEK = 7 * 86400.0
+_HABIT = 1.3  # a laptop that sleeps every night is silent again when it sleeps that much longer
+_MOST_GAPS = 32
+
+
+class Gap(Struct, frozen=True):
+    """Nothing was heard from `last` until `next`; it was clear at `told`. expected: when the next report was due."""
+
+    last: float
+    expected: float
+    told: float
+    next: float | None
+
+
+class Silence(Struct):
+    """When a network was heard, and how often it is."""
+
+    last: float | None = None
+    period: float = 0.0  # seconds between two measurements of one site, smoothed
+    reports: int = 0
+    sites: dict[str, float] = field(default_factory=dict)
+    gaps: list[tuple[float, float]] = field(default_factory=list)  # of the last week, when and how long
+    past: list[Gap] = field(default_factory=list)
+
+    def heard(self, at: float, site: str) -> None:
+        """A measurement of whatever status."""
+        before = self.sites.get(site)
+        self.sites[site] = at
+        last, self.last = self.last, at
+        self.reports += 1
+        if last is not None and at - last > _LEAST_S and at - last > 2 * self.period > 0:
+            self._paused(last, at)
+        elif before is not None and at - before > 0:
+            gap = at - before
+            self.period = gap if not self.period else self.period + (min(gap, 4 * self.period) - self.period) * 0.05
+
+    def _paused(self, last: float, at: float) -> None:
+        gap = self.since(last, at)
+        if gap is not None:
+            self.past.append(Gap(gap.last, gap.expected, gap.told, at))
+        self.gaps = [(when, long) for when, long in self.gaps if at - when < _WEEK][-_MOST_GAPS:]
+        self.gaps.append((at, at - last))
+        self.sites.clear()  # the pause is no site's cadence
+
+    def since(self, last: float, now: float) -> Gap | None:
+        """The silence that `now` shows, if it is one."""
+        if self.reports < _KNOWN or not self.period:
+            return None
+        usual = sorted(long for when, long in self.gaps if now - when < _WEEK)
+        limit = max(_PERIODS * self.period, _LEAST_S, _HABIT * usual[-2] if len(usual) > 1 else 0.0)
+        if now - last <= limit:
+            return None
+        return Gap(last, last + self.period, last + limit, None)
+
+    def all(self, now: float) -> list[Gap]:
+        """Every silence, the present one included."""
+        gap = None if self.last is None else self.since(self.last, now)
+        return [*self.past, gap] if gap is not None else list(self.past)

@@ -1,0 +1,259 @@
+"""Test lists over time: the last good copy is kept, and sites that join a list wait until the volunteer has seen them.
+
+Consent to a list is consent to the sites that were in it: those of a category at first sight are watched, later ones
+wait for `almenara sites --approve`. What was seen is remembered in a file, which that command and the service share.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from monitor.config import Config, ListConfig, SiteConfig
+from monitor.config_yaml import ConfigError, one_line
+from monitor.schedule import every_s
+from monitor.show import printable
+from monitor.sites import MAX_LIST_BYTES, ListUnavailable, distinct, list_text, site_name, sites_in
+
+REFRESH_S = 86_400.0
+ALL = "all"
+MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
+_URL_WIDTH = 70
+
+
+class Watched(Struct, frozen=True, kw_only=True):
+    """The sites to measure, and those that wait to be seen by the volunteer."""
+
+    sites: tuple[SiteConfig, ...]
+    waiting: tuple[SiteConfig, ...] = ()
+
+
+class _Remembered(Struct, kw_only=True):
+    """seen: list -> category -> URLs at first sight; approved: URLs that joined later."""
+
+    seen: dict[str, dict[str, list[str]]] = {}
+    approved: list[str] = []
+
+
+class Lists:
+    """The configured sites and lists, as they are now. warn: told once when a list cannot be had, and when it can again."""
+
+    def __init__(self, warn: Callable[[str], None]) -> None:
+        self._warn = warn
+        self._last: dict[ListConfig, tuple[SiteConfig, ...]] = {}
+        self._troubled: set[str] = set()
+
+    async def gather(self, config: Config) -> Watched:
+        """All sites, each once. ConfigError where a list's file is wrong that was never right, or ours is damaged."""
+        found = {entry: await self._read(entry) for entry in config.lists}
+        self._last = found
+        return self._sorted(config, found)
+
+    def approved(self, config: Config) -> Watched:
+        """The same lists, with what was approved since; ConfigError as for `gather`."""
+        return self._sorted(config, self._last)
+
+    def approve(self, config: Config, urls: Sequence[str]) -> None:
+        """The volunteer has seen these waiting sites, or all; ConfigError where one does not wait."""
+        waiting = [site.url for site in self.approved(config).waiting]
+        unknown = [url for url in urls if url != ALL and url not in waiting]
+        if unknown:
+            raise ConfigError("--approve", None, unknown[0], "expected the URL of a site that waits, or all")
+        with _remembered() as known:
+            known.approved += [url for url in waiting if ALL in urls or url in urls]
+
+    def _sorted(self, config: Config, found: dict[ListConfig, tuple[SiteConfig, ...]]) -> Watched:
+        watched, waiting = list(config.sites), []
+        if found:
+            with _remembered() as known:
+                agreed = set(known.approved)
+                for entry, sites in found.items():
+                    old = _seen(known, entry, sites)
+                    watched += [site for site in sites if site.url in old or site.url in agreed]
+                    waiting += [site for site in sites if site.url not in old and site.url not in agreed]
+        kept = distinct(watched)
+        urls = {site.url for site in kept}
+        return Watched(sites=kept, waiting=distinct(site for site in waiting if site.url not in urls))
+
+    async def _read(self, entry: ListConfig) -> tuple[SiteConfig, ...]:
+        copy = None if entry.url is None else _copy_of(entry.url)
+        if copy and _is_recent(copy):
+            try:
+                return sites_in(_bytes(copy), entry)
+            except (ConfigError, OSError):
+                pass  # another category is wanted now, or the copy is damaged
+        try:
+            raw = await list_text(entry)
+            sites = sites_in(raw, entry)
+        except (ConfigError, ListUnavailable) as exc:
+            return self._instead(entry, copy, exc)
+        if copy:
+            _keep(copy, raw)
+        self._well(_name(entry))
+        return sites
+
+    def _instead(
+        self, entry: ListConfig, copy: Path | None, problem: ConfigError | ListUnavailable
+    ) -> tuple[SiteConfig, ...]:
+        """What stands in for a list that cannot be had."""
+        name = _name(entry)
+        known = self._last.get(entry)
+        if known is None and copy is None:
+            raise problem
+        if not known and copy:
+            try:
+                known = sites_in(_bytes(copy), entry)
+            except (ConfigError, OSError):
+                known = ()
+        if name not in self._troubled:
+            self._troubled.add(name)
+            instead = "the last good copy is used" if known else "its sites are not watched until it can be had"
+            self._warn(f"{problem}; {instead}")
+        return known or ()
+
+    def _well(self, name: str) -> None:
+        if name in self._troubled:
+            self._troubled.remove(name)
+            self._warn(one_line(f"{name}: can be had again"))
+
+
+def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
+    """`almenara sites`: what is watched and what waits; approve: URLs that may be watched now, or all."""
+    lists = Lists(_warn)
+    watched = asyncio.run(lists.gather(config))
+    if approve:
+        lists.approve(config, approve)
+        watched = lists.approved(config)
+    rows = [(site, "watched") for site in watched.sites] + [(site, "waiting") for site in watched.waiting]
+    if json:
+        for site, state in rows:
+            sys.stdout.buffer.write(msgspec.json.encode(_told(site, state, config)) + b"\n")
+    else:
+        table = Table("site", "name", "tags", "every", "state", box=None, header_style="bold")
+        for site, state in rows:
+            table.add_row(*_cells(site, config), Text(state, style="yellow" if state == "waiting" else ""))
+        Console(file=sys.stdout, highlight=False).print(table)
+    if watched.waiting:
+        _warn(f"{len(watched.waiting)} joined a list and wait: `almenara sites --approve URL`, or `--approve all`")
+    return 0
+
+
+def _warn(line: str) -> None:
+    sys.stderr.write(f"almenara: {line}\n")
+
+
+def _told(site: SiteConfig, state: str, config: Config) -> dict[str, object]:
+    return {
+        "url": site.url, "site": site_name(site.url), "name": site.name, "tags": site.tags,
+        "every": every_s(site, config.schedule), "state": state,
+    }  # fmt: skip
+
+
+def _cells(site: SiteConfig, config: Config) -> list[Text]:
+    texts = (site.url, site.name or "", ", ".join(site.tags), f"{every_s(site, config.schedule):g} s")
+    return [Text(printable(text, _URL_WIDTH)) for text in texts]
+
+
+def _name(entry: ListConfig) -> str:
+    return os.path.abspath(entry.path) if entry.path is not None else str(entry.url)
+
+
+def _seen(known: _Remembered, entry: ListConfig, sites: Sequence[SiteConfig]) -> set[str]:
+    """The URLs of a list that were in it at first sight; a category's first sight is the one now where there was none."""
+    categories = known.seen.setdefault(_name(entry), {})
+    for category in entry.categories:
+        if category not in categories and sites:
+            categories[category] = [site.url for site in sites if category.lower() in site.tags]
+    return {url for category in entry.categories for url in categories.get(category, ())}
+
+
+def _folder(variable: str, default: str) -> Path:
+    return Path(os.environ.get(variable) or Path.home() / default) / "almenara"
+
+
+def remembered_at() -> Path:
+    """The file that remembers what the volunteer has seen."""
+    return _folder("XDG_STATE_HOME", ".local/state") / "lists.json"
+
+
+def _copy_of(url: str) -> Path:
+    digest = hashlib.sha256(url.encode()).hexdigest()[:32]
+    return _folder("XDG_CACHE_HOME", ".cache") / "lists" / f"{digest}.csv"
+
+
+def _is_recent(copy: Path) -> bool:
+    try:
+        return 0 <= time.time() - copy.stat().st_mtime < REFRESH_S
+    except OSError:
+        return False
+
+
+def _bytes(file: Path, most: int = MAX_LIST_BYTES) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(most + 1)
+
+
+def _keep(file: Path, content: bytes) -> None:
+    """Whole or not at all; a disk that is full or read-only costs the copy, not the list."""
+    try:
+        _replace(file, content)
+    except OSError:
+        return
+
+
+def _replace(file: Path, content: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    beside = file.with_suffix(f".{os.getpid()}")
+    try:
+        with beside.open("wb") as opened:
+            opened.write(content)
+            opened.flush()
+            os.fsync(opened.fileno())
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _remembered() -> Iterator[_Remembered]:
+    """What was seen, to be changed by one process at a time; written where it changed."""
+    file = remembered_at()
+    try:
+        with _alone(file):
+            before = _load(file)
+            known = msgspec.json.decode(msgspec.json.encode(before), type=_Remembered)
+            yield known
+            if known != before:
+                _replace(file, msgspec.json.encode(known))
+    except OSError as exc:
+        raise ConfigError(str(file), None, None, f"cannot be kept: {(exc.strerror or '').lower()}") from None
+
+
+def _load(file: Path) -> _Remembered:
+    # Not as if nothing had been seen: that would agree to every site there is by now.
+    try:
+        return msgspec.json.decode(_bytes(file, MAX_REMEMBERED_BYTES), type=_Remembered)
+    except FileNotFoundError:
+        return _Remembered()
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        expected = "expected what `almenara sites` wrote; delete it to agree to all sites of your lists as they are now"
+        raise ConfigError(str(file), None, None, expected) from None
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with file.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,45 @@
+"""Moments and lengths of time: as people write them on the command line, and as they read them."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+from monitor.config_values import duration, shown
+
+_EXPECTED = "expected a date, a time such as 2018-01-15T09:05, or how long ago, such as 36h or 7d"
+_UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """A moment from `2018-01-15`, `2018-01-15T09:05`, the same with `Z` or `-04:00`, or `36h` ago. ValueError.
+
+    Without an offset it is local time, as the events are shown.
+    """
+    if re.fullmatch(r"[\d.]+[a-z]+", text, re.ASCII):
+        return now - timedelta(seconds=duration(text))
+    try:
+        found = datetime.fromisoformat(text)
+        return found.astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(f"{_EXPECTED}, got {shown(text)}") from None
+
+
+def local_and_utc(when: datetime) -> str:
+    """`2018-01-15 09:05 (13:05 UTC)`: local time first, with the date in UTC where that differs."""
+    here, utc = when.astimezone(), when.astimezone(UTC)
+    if here.utcoffset() == timedelta(0):
+        return f"{utc:%Y-%m-%d %H:%M} UTC"
+    day = "" if here.date() == utc.date() else f"{utc:%Y-%m-%d} "
+    return f"{here:%Y-%m-%d %H:%M} ({day}{utc:%H:%M} UTC)"
+
+
+def length(time: timedelta) -> str:
+    """`45 s`, `12 min`, `2 h 15 min`, `3 d 4 h`: the two largest units."""
+    seconds = max(0, int(time.total_seconds()))
+    if seconds < 60:
+        return f"{seconds} s"
+    parts = []
+    for size, unit in _UNITS:
+        count, seconds = divmod(seconds, size)
+        if count or parts:
+            parts.append(f"{count} {unit}" if count else "")
+    return " ".join(filter(None, parts[:2]))

@@ -1,0 +1,148 @@
+"""The one door for errors of databases: by error codes, never by message text, into one line that says what to do.
+
+A password is never in it: a place is named by its file, or by host and database.
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+
+from monitor.store.place import Place
+
+LEAST_FREE = 1024 * 1024  # bytes; with less, SQLite's helper files cannot grow, and it says "disk I/O error"
+
+_HOW_TO_RECOVER = (
+    "is damaged; nothing was changed: move it aside (with its -wal and -shm files) and start afresh, "
+    "or recover a copy of it with `sqlite3 FILE .recover`"
+)
+_NO_DATABASE = (
+    "is no database, or its beginning is damaged; it was left as it is: name another place in `store`, "
+    "move it aside (with its -wal and -shm files), or recover a copy of it with `sqlite3 FILE .recover`"
+)
+_FOREIGN = "is not an Almenara store, and was left as it is: name another place in `store`"
+_SQLITE = {
+    sqlite3.SQLITE_FULL: ("full", "cannot be written: the disk is full; make space"),
+    sqlite3.SQLITE_READONLY: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
+    sqlite3.SQLITE_PERM: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
+    sqlite3.SQLITE_AUTH: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
+    sqlite3.SQLITE_BUSY: ("locked", "is held by another process; end it, or try again later"),
+    sqlite3.SQLITE_LOCKED: ("locked", "is held by another process; end it, or try again later"),
+    sqlite3.SQLITE_PROTOCOL: ("locked", "is held by another process; end it, or try again later"),
+    sqlite3.SQLITE_CORRUPT: ("corrupt", _HOW_TO_RECOVER),
+    sqlite3.SQLITE_NOTADB: ("corrupt", _NO_DATABASE),
+    sqlite3.SQLITE_CANTOPEN: ("unavailable", "cannot be opened: check that its folder is there, for this user"),
+    sqlite3.SQLITE_IOERR: ("unavailable", "cannot be read or written: the disk reports an error"),
+    sqlite3.SQLITE_NOLFS: ("full", "cannot grow any further on this file system"),
+    sqlite3.SQLITE_NOMEM: ("unavailable", "cannot be used: there is not enough memory"),
+}
+# PostgreSQL's SQLSTATE, the longest beginning that fits.
+_POSTGRES = {
+    "53100": ("full", "cannot be written: the server's disk is full; make space there"),
+    "25006": ("read_only", "cannot be written: the server is read-only"),
+    "42501": ("read_only", "cannot be written: this user may not create or change its tables"),
+    "55P03": ("locked", "is held by another process; end it, or try again later"),
+    "57014": ("locked", "took too long; try again later"),
+    "40": ("locked", "is held by another process; end it, or try again later"),
+    "XX001": ("corrupt", "is damaged: restore it from a backup"),
+    "XX002": ("corrupt", "is damaged: an index is broken; REINDEX DATABASE may mend it"),
+    "28": ("unavailable", "does not let this user in: check name and password in `store`"),
+    "3D": ("unavailable", "does not exist: create the database with `createdb`"),
+    "53300": ("unavailable", "has no connection left for this user"),
+    "": ("unavailable", "cannot be reached: check that the server runs, and the address in `store`"),
+}
+_ERRNO = {
+    errno.ENOSPC: _SQLITE[sqlite3.SQLITE_FULL],
+    errno.EDQUOT: _SQLITE[sqlite3.SQLITE_FULL],
+    errno.EROFS: _SQLITE[sqlite3.SQLITE_READONLY],
+    errno.EACCES: _SQLITE[sqlite3.SQLITE_READONLY],
+    errno.EPERM: _SQLITE[sqlite3.SQLITE_READONLY],
+    errno.EEXIST: ("unavailable", "cannot be there: a part of its path is a file"),
+    errno.ENOTDIR: ("unavailable", "cannot be there: a part of its path is a file"),
+}
+
+
+class StoreError(Exception):
+    """The store cannot be used, now or at all; its text is one line: where, what, and what to do.
+
+    kind: "full", "read_only", "locked", "corrupt", "newer" or "unavailable".
+    """
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(" ".join(text.split()))
+        self.kind = kind
+
+
+@contextmanager
+def worded(place: Place) -> Iterator[None]:
+    """What a database or the file system raises inside becomes a StoreError; bugs stay what they are."""
+    try:
+        yield
+    except DBAPIError as exc:
+        told = _told(exc.orig, place)
+        if told is None:
+            raise
+        raise StoreError(told[0], f"{place.name} {told[1]}") from exc
+    except sqlite3.Error as exc:
+        told = _told(exc, place)
+        if told is None:
+            raise
+        raise StoreError(told[0], f"{place.name} {told[1]}") from exc
+    except OSError as exc:
+        kind, text = _ERRNO.get(exc.errno or 0, ("unavailable", f"cannot be used: {(exc.strerror or '?').lower()}"))
+        raise StoreError(kind, f"{place.name} {text}") from exc
+
+
+def damaged(place: Place) -> StoreError:
+    """What is read is not what was written."""
+    return StoreError("corrupt", f"{place.name} {_HOW_TO_RECOVER}")
+
+
+def foreign(place: Place) -> StoreError:
+    """It belongs to another program."""
+    return StoreError("corrupt", f"{place.name} {_FOREIGN}")
+
+
+def moved(place: Place) -> StoreError:
+    """What is open is not what is there any more: what is written now would be gone with the process."""
+    return StoreError("unavailable", f"{place.name} was moved or deleted while in use: put it back, or start again")
+
+
+def _told(exc: Any, place: Place) -> tuple[str, str] | None:
+    """Kind and words; None for what is a bug of ours."""
+    if isinstance(exc, sqlite3.Error):
+        return _told_sqlite(getattr(exc, "sqlite_errorcode", 0), place)
+    return _told_postgres(exc)
+
+
+def _told_sqlite(code: int, place: Place) -> tuple[str, str] | None:
+    primary = code & 0xFF
+    if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and place.file is not None:
+        folder = place.file.parent
+        if not folder.is_dir():
+            return "unavailable", "cannot be opened: its folder is not there"
+        if _free(folder) < LEAST_FREE:
+            return _SQLITE[sqlite3.SQLITE_FULL]
+        if not os.access(folder, os.W_OK) or _is_read_only(folder):
+            return _SQLITE[sqlite3.SQLITE_READONLY]
+    return _SQLITE.get(primary)
+
+
+def _told_postgres(exc: Any) -> tuple[str, str] | None:
+    state = getattr(exc, "sqlstate", None) or ""
+    if state[:2] in ("22", "23", "42") and state not in _POSTGRES:
+        return None
+    return next(told for start, told in _POSTGRES.items() if state.startswith(start))
+
+
+def _free(folder: os.PathLike[str]) -> int:
+    room = os.statvfs(folder)
+    return room.f_bavail * room.f_frsize
+
+
+def _is_read_only(folder: os.PathLike[str]) -> bool:
+    return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)

@@ -1,0 +1,81 @@
+"""Opens a store and brings its tables up to date, all of a migration in one transaction or nothing of it."""
+
+import logging
+from pathlib import Path
+
+from sqlalchemy import Connection, text
+
+from monitor.store.database import Database, create_file
+from monitor.store.errors import StoreError, foreign, worded
+from monitor.store.place import Place, place_of
+from monitor.store.schema import REVISIONS, VERSION_TABLE, metadata
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def opened(url: str, *, create: bool, patience_s: float) -> Database:
+    """The database at a URL, with the tables of this version; StoreError."""
+    try:
+        place = place_of(url)
+    except ValueError as exc:
+        raise StoreError("unavailable", str(exc)) from None
+    _find_file(place, create=create)
+    database = Database(place, patience_s=patience_s, to_read=not create)
+    try:
+        _migrate(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _find_file(place: Place, *, create: bool) -> None:
+    if place.file is None:
+        return
+    with worded(place):
+        if create:
+            create_file(place.file)
+        elif not place.file.exists():
+            raise StoreError("unavailable", f"{place.name} is not there: nothing was stored yet")
+        if not place.file.is_file():
+            raise StoreError("unavailable", f"{place.name} is no file")
+
+
+def _migrate(database: Database) -> None:
+    with database.reading() as connection:
+        if _revision(database, connection) == REVISIONS[-1]:
+            return
+    with database.writing() as connection:
+        database.alone_to_migrate(connection)
+        if _revision(database, connection) != REVISIONS[-1]:
+            _upgrade(connection)
+
+
+def _revision(database: Database, connection: Connection) -> str | None:
+    """The newest migration it has had; StoreError where this version does not know it, or the tables are another's."""
+    tables = database.tables(connection)
+    if VERSION_TABLE not in tables:
+        if tables & set(metadata.tables) or (tables and database.is_sqlite):
+            raise foreign(database.place)
+        return None
+    revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
+    if revision is not None and revision not in REVISIONS:
+        raise StoreError(
+            "newer",
+            f"{database.place.name} was written by a newer version of Almenara: update this one; nothing was changed",
+        )
+    return str(revision) if revision is not None else None
+
+
+def _upgrade(connection: Connection) -> None:
+    # Slow to import, and needed once in a store's life and version.
+    from alembic import command
+    from alembic.config import Config
+
+    # It would say at every start that it found nothing to do.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,46 @@
+"""Where a store is: a file, or a database of a PostgreSQL server."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from msgspec import Struct
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+
+class Place(Struct, frozen=True, kw_only=True):
+    """file: of SQLite. url: of PostgreSQL, with its password. name: for people, without it."""
+
+    name: str
+    file: Path | None = None
+    url: Any = None
+
+
+def locate(configured: str | None) -> str:
+    """The URL of the configured store, or of the user's own."""
+    if configured is not None:
+        return configured
+    folder = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return f"sqlite:{Path(folder) / 'almenara' / 'almenara.db'}"
+
+
+def place_of(url: str) -> Place:
+    """The place a URL names; ValueError, one line without what may be a password."""
+    if url.startswith("sqlite:"):
+        file = Path(url.removeprefix("sqlite:")).expanduser().absolute()
+        return Place(name=str(file), file=file)
+    try:
+        parsed = make_url(url)
+        known = parsed.drivername in ("postgresql", "postgresql+psycopg")
+    except (ArgumentError, ValueError):
+        known = False
+    if not known:
+        raise ValueError("the store: expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+    return Place(name=_name(parsed), url=parsed.set(drivername="postgresql+psycopg"))
+
+
+def _name(url: URL) -> str:
+    host = url.host or url.query.get("host") or ""
+    port = f":{url.port}" if url.port else ""
+    return f"postgresql://{host if isinstance(host, str) else host[0]}{port}/{url.database or ''}"

@@ -1,0 +1,142 @@
+"""The store: what the rest of the program knows of it."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Self
+
+from monitor.models import Event, Incident, Kind, Measurement, Point, Status, Verdict
+from monitor.store import events, opening, reading, rejudging, retention, rollups, writing
+from monitor.store.database import Database
+from monitor.store.rollups import Every
+from monitor.store.wanted import Latest, Rejudged, Rollup, Wanted, WantedEvents
+
+PATIENCE_S = 10.0  # with another process that writes; its transactions take milliseconds
+
+
+class Store:
+    """An open store. Every method raises StoreError; after one, when its cause is gone, the same Store works again.
+
+    One writer at a time, in this process and all others; readers never wait. It may be used from any thread.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @classmethod
+    def open(cls, url: str, *, create: bool = True, patience_s: float = PATIENCE_S) -> "Store":
+        """The store at `sqlite:FILE` or `postgresql://...`, its tables brought up to date."""
+        return cls(opening.opened(url, create=create, patience_s=patience_s))
+
+    def close(self) -> None:
+        """End its connections."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people: a file, or a server and database without a password."""
+        return self._database.place.name
+
+    # --- measurements --------------------------------------------------------------------------------------------
+
+    def append(self, measurements: Sequence[Measurement]) -> int:
+        """Store all in one transaction; when it returns they survive power loss. How many were new: ids are unique."""
+        return writing.append(self._database, measurements)
+
+    def measurement(self, id: str) -> Measurement | None:
+        """The one with that id."""
+        return reading.measurement(self._database, id)
+
+    def measurements(self, wanted: Wanted | None = None) -> Iterator[Measurement]:
+        """In order of (started, id), however many."""
+        return reading.measurements(self._database, wanted or Wanted())
+
+    def points(
+        self, *, since: datetime | None = None, site: str | None = None, asn: int | None = None
+    ) -> Iterator[Point]:
+        """The judged ones as detection needs them, in order of (started, id)."""
+        return reading.points(self._database, Wanted(since=since, site=site, asn=asn))
+
+    def latest(self) -> list[Latest]:
+        """The newest verdict on each URL from each vantage."""
+        return reading.newest(self._database)
+
+    def rollups(
+        self, wanted: Wanted | None = None, *, every: Every = "hour", sites: bool = False, methods: bool = False
+    ) -> Iterator[Rollup]:
+        """Counts by hour or day, network, vantage and status, in order of site and time; retention leaves them.
+
+        sites: of each site instead of all together (one that is wanted is told alone). methods: of each method that
+        verdicts name instead of all measurements. Of `wanted`: site, asn, vantage, status, method, since and until.
+        """
+        return rollups.read(self._database, wanted or Wanted(), every, sites=sites, methods=methods)
+
+    def totals(self) -> Mapping[tuple[str, Status], int]:
+        """How many measurements were ever stored, by vantage and status; retention takes nothing away."""
+        return rollups.totals(self._database)
+
+    def count(self) -> int:
+        """How many measurements there are now."""
+        return reading.count(self._database)
+
+    def rejudge(
+        self, judge: Callable[[Measurement], Verdict], version: int, progress: Callable[[int, int], None]
+    ) -> Rejudged:
+        """Replace every verdict by a new one; an interrupted run by the same version goes on where it was.
+
+        progress: told how many are done, of how many.
+        """
+        return rejudging.rejudge(self._database, judge, version, progress)
+
+    def retain(self, *, age_s: float | None, size: int | None, now: datetime) -> int:
+        """Delete measurements that are too old, or too many bytes, oldest first; how many. Evidence of events stays."""
+        return retention.retain(self._database, age_s=age_s, size=size, now=now)
+
+    def used_bytes(self) -> int:
+        """What it takes on disk, without what is free in it."""
+        return self._database.used_bytes()
+
+    # --- events and state ----------------------------------------------------------------------------------------
+
+    def save_events(self, found: Sequence[Event], together: Sequence[Incident] = ()) -> None:
+        """Store events and incidents; one with a known id replaces it."""
+        events.save(self._database, found, together)
+
+    def events(
+        self, *, kind: Kind | None = None, site: str | None = None, asn: int | None = None,
+        active: bool | None = None, since: datetime | None = None, until: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Event]:  # fmt: skip
+        """In order of (started, id). since, until: those that were going on at some moment in between."""
+        wanted = WantedEvents(
+            kind=kind, site=site, asn=asn, active=active, since=since, until=until, limit=limit
+        )  # fmt: skip
+        return events.find(self._database, wanted)
+
+    def event(self, id: str) -> Event | None:
+        """The one with that id."""
+        return events.one(self._database, id)
+
+    def incidents(
+        self, *, active: bool | None = None, since: datetime | None = None, until: datetime | None = None,
+        limit: int | None = None,
+    ) -> list[Incident]:  # fmt: skip
+        """In order of (started, id)."""
+        wanted = WantedEvents(active=active, since=since, until=until, limit=limit)
+        return events.find_incidents(self._database, wanted)
+
+    def remember(self, key: str, value: bytes) -> None:
+        """Keep a small thing."""
+        events.remember(self._database, key, value)
+
+    def recall(self, key: str) -> bytes | None:
+        """A small thing that was kept."""
+        return events.recall(self._database, key)

@@ -1,0 +1,102 @@
+"""`almenara run`: consent, one service a store, the live view or the log, and the loop."""
+
+import asyncio
+import fcntl
+import hashlib
+import os
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.text import Text
+
+from monitor import consent
+from monitor.config import load
+from monitor.journal import open_journal
+from monitor.live import screen
+from monitor.service import Service
+from monitor.store import Store, StoreError, locate
+from monitor.web.server import PortTaken
+
+__all__ = ["AlreadyRunning", "PortTaken", "StoreError", "run"]
+
+
+class AlreadyRunning(Exception):
+    """Another `almenara run` uses the same store. Its text is one line."""
+
+
+def run(config_file: Path, *, log_format: str | None) -> int:
+    """Watch until a signal: 0; KeyboardInterrupt for Ctrl-C. log_format: None for the live view on a terminal."""
+    config = load(config_file)
+    consent.require_here(config.consent)
+    url = locate(config.store)
+    with _alone(url), Store.open(url) as store:
+        service = Service(config_file, config, store)
+        console = Console(stderr=True, highlight=False)
+        if log_format is None and console.is_terminal and sys.stdout.isatty():
+            asyncio.run(_shown(service, console))
+        else:
+            open_journal(log_format or "text")
+            asyncio.run(service.run())
+    if service.interrupted:
+        raise KeyboardInterrupt
+    return 0
+
+
+async def _shown(service: Service, console: Console) -> None:
+    """With the live view, and the log's lines above it."""
+    open_journal("text", lambda line: console.print(Text(line), soft_wrap=True))
+    async with _view(service, console):
+        await service.run()
+
+
+@asynccontextmanager
+async def _view(service: Service, console: Console) -> AsyncIterator[None]:
+    def render() -> Group | Text:
+        if not service.began:
+            return Text("reading what is stored", style="dim")
+        return screen(service.view(), datetime.now(UTC), console.height)
+
+    live = Live(console=console, auto_refresh=False, get_renderable=render)
+
+    async def refresh() -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            live.refresh()
+
+    with live:
+        refreshing = asyncio.create_task(refresh())
+        try:
+            yield
+        finally:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+
+
+@contextmanager
+def _alone(url: str) -> Iterator[None]:
+    """The only service on this store; the lock goes with the process, whatever ends it."""
+    file = _lock_of(url)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.open("w")
+    except OSError:
+        yield  # a folder that cannot be written: the store says it better
+        return
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise AlreadyRunning(f"another `almenara run` uses this store ({file.with_suffix('')})") from None
+        yield
+
+
+def _lock_of(url: str) -> Path:
+    if url.startswith("sqlite:"):
+        return Path(url.removeprefix("sqlite:") + ".lock")
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return state / "almenara" / f"store-{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"

@@ -1,0 +1,52 @@
+"""Serves the web application beside the measuring, in the same loop; signals are the service's."""
+
+import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from starlette.applications import Starlette
+
+from monitor.control import door
+from monitor.control.helper import listener
+
+CLOSE_S = 2.0
+
+
+class PortTaken(Exception):
+    """The address to listen on cannot be had. Its text is one line."""
+
+
+class _Server(door.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The service's own handlers stay."""
+        yield
+
+
+def opened(listen: str) -> socket.socket:
+    """The listening socket; PortTaken."""
+    try:
+        return listener(listen)
+    except OSError as exc:
+        # The number's own words: `create_server` adds some, and a name that cannot be resolved has no such number.
+        why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc.strerror)
+        raise PortTaken(f"web.listen: cannot serve on {listen}: {why.lower()}") from None
+
+
+@asynccontextmanager
+async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[None]:
+    """Serves while the context lasts."""
+    at_the_door = door.Door(connections=64, answer_s=60.0, stop_s=CLOSE_S)
+    config = door.configured(app, door=at_the_door)
+    started = asyncio.Event()
+    server = _Server(config, listening, at_the_door, on_start=started.set, on_stop=lambda: None)
+    task = asyncio.create_task(server.serve())
+    try:
+        waiting = asyncio.create_task(started.wait())
+        await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        yield
+    finally:
+        server.should_exit = True
+        await task

@@ -1,0 +1,339 @@
+"""`almenara events`: what it prints of a real store, and to whom it says what."""
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from monitor import timeline
+from monitor.cli import main
+from monitor.explain import METHOD_WORDS
+from monitor.models import Conditions, Event, Incident, Kind, Measurement, Network, Point, Status, Verdict
+from monitor.moments import length, local_and_utc, moment
+from monitor.store import Store
+
+CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
+MOVILNET = Network(asn=27889, isp="Movilnet", country="VE", source="observed")
+BEGAN = datetime(2018, 1, 15, 13, 5, tzinfo=UTC)
+MINUTE = timedelta(minutes=1)
+HOSTILE = "evil\x1b[2J\u202e.example"
+
+
+def event(id="3fa9c1d2e4b5a697", **more) -> Event:
+    known = {
+        "revision": 1, "kind": Kind.BLOCKING, "site": "www.lapatilla.com", "network": CANTV, "methods": ("dns.nxdomain",),
+        "started": BEGAN, "started_range": (BEGAN - 10 * MINUTE, BEGAN), "detected": BEGAN + 20 * MINUTE,
+        "ended": None, "ended_range": None, "confidence": 0.9994, "measurements": 14, "probes": 3,
+    }  # fmt: skip
+    return Event(id=id, **(known | more))
+
+
+ENDED = event(
+    "3fa9ffffffffffff", site="elpitazo.net", network=MOVILNET, methods=("tls.reset",), confidence=0.9, probes=1,
+    started=BEGAN + 60 * MINUTE, ended=BEGAN + 150 * MINUTE, ended_range=(BEGAN + 140 * MINUTE, BEGAN + 150 * MINUTE),
+)  # fmt: skip
+SILENCE = event(
+    "7777777777777777", kind=Kind.SILENCE, site=None, methods=(), started=BEGAN + 300 * MINUTE, confidence=0.8,
+    started_range=(None, BEGAN + 300 * MINUTE),
+)  # fmt: skip
+EVENTS = (event(), ENDED, SILENCE)
+
+
+def measurement(number: int, started: datetime, status: Status, site="www.lapatilla.com", network=CANTV) -> Measurement:
+    blocked = status is Status.BLOCKED
+    verdict = Verdict(
+        status=status, methods=("dns.nxdomain",) if blocked else (), confidence=0.98, confirmed=blocked,
+        rule="resolver_denies" if blocked else "opens", rules_version=1,
+        reasons=({"id": "resolver_denies", "resolver": "200.44.32.12", "failure": "NXDOMAIN", "name": site, "sources": 2},)
+        if blocked else (),
+    )  # fmt: skip
+    return Measurement(
+        id=f"m{number:04}", url=f"https://{site}/", site=site, vantage="cantv", probe="7f3a", network=network,
+        started=started, runtime=1.9, verdict=verdict, conditions=Conditions(),
+    )  # fmt: skip
+
+
+def history() -> list[Measurement]:
+    """Every 10 minutes: two hours open, then six hours blocked, one of them inconclusive; and another network."""
+    statuses = [Status.OK] * 12 + [Status.BLOCKED] * 10 + [Status.INCONCLUSIVE] + [Status.BLOCKED] * 25
+    here = [measurement(i, BEGAN + 10 * (i - 12) * MINUTE, status) for i, status in enumerate(statuses)]
+    return [*here, measurement(9000, BEGAN + MINUTE, Status.OK, network=MOVILNET)]
+
+
+@pytest.fixture
+def filled(home) -> Path:
+    """A home folder with a store in its default place."""
+    file = home / ".local" / "share" / "almenara" / "almenara.db"
+    file.parent.mkdir(parents=True)
+    incident = Incident(id="incident1", revision=2, state="updated", started=BEGAN, ended=None, events=EVENTS[:2])
+    with Store.open(f"sqlite:{file}") as store:
+        store.append(history())
+        store.save_events(EVENTS, [incident])
+    return home
+
+
+class Done(NamedTuple):
+    """What a command has left."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def almenara(*arguments: str) -> Done:
+    """The command in this process: starting forty of them would take a minute."""
+    out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        main(["events", *arguments])
+    return Done(ended.value.code, *(stream.buffer.getvalue().decode() for stream in (out, err)))
+
+
+@pytest.fixture(autouse=True)
+def in_caracas(monkeypatch) -> Iterator[None]:
+    """Local time is four hours behind UTC."""
+    monkeypatch.setenv("TZ", "America/Caracas")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def printed(*arguments: str) -> str:
+    done = almenara(*arguments)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def ids(*arguments: str) -> list[str]:
+    return [json.loads(line)["id"] for line in printed("--json", *arguments).splitlines()]
+
+
+def test_events_are_listed_newest_first(filled):
+    assert ids() == [SILENCE.id, ENDED.id, EVENTS[0].id]
+
+
+def test_the_list_says_what_where_since_when_and_how_sure(filled):
+    text = printed()
+    for part in ("✗ blocked", "∅ silent", "www.lapatilla.com", "CANTV AS8048 VE", "dns.nxdomain", "99.9 %", "14 by 3 probes",
+                 "2018-01-15 09:05 (13:05 UTC)", "1 h 30 min", "over", "going on", "14 by 1 probe"):  # fmt: skip
+        assert part in text, part
+
+
+def test_json_prints_events_as_they_are(filled):
+    lines = printed("--json").splitlines()
+    assert [msgspec.json.decode(line, type=Event) for line in lines] == [SILENCE, ENDED, EVENTS[0]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--kind", "silence"], [SILENCE]),
+        (["--site", "elpitazo.net"], [ENDED]),
+        (["--site", "HTTPS://ElPitazo.net/nota"], [ENDED]),
+        (["--asn", "8048"], [SILENCE, EVENTS[0]]),
+        (["--asn", "27889"], [ENDED]),
+        (["--country", "VE"], [SILENCE, ENDED, EVENTS[0]]),
+        (["--country", "CO"], []),
+        (["--active"], [SILENCE, EVENTS[0]]),
+        (["--since", "2018-01-15T12:00"], [SILENCE, EVENTS[0]]),  # 16:00 UTC: the other was over
+        (["--since", "2018-01-15T15:35Z"], [SILENCE, ENDED, EVENTS[0]]),
+        (["--since", "1d"], [SILENCE, EVENTS[0]]),
+        (["--until", "2018-01-15T13:30Z"], [EVENTS[0]]),
+        (["--minimum-confidence", "0.9"], [ENDED, EVENTS[0]]),
+        (["--active", "--kind", "blocking", "--asn", "8048"], [EVENTS[0]]),
+    ],
+)  # fmt: skip
+def test_filters(filled, arguments, expected):
+    assert ids(*arguments) == [one.id for one in expected]
+
+
+def test_no_event_is_said_in_words(filled):
+    assert printed("--country", "CO").strip() == "No event: nothing of the kind was found so far."
+    assert printed("--country", "CO", "--json") == ""
+
+
+def test_incidents_are_listed(filled):
+    text = printed("--incidents")
+    assert "www.lapatilla.com" in text
+    assert "Movilnet AS27889 VE" in text
+    [line] = printed("--incidents", "--json").splitlines()
+    assert json.loads(line)["state"] == "updated"
+    assert printed("--incidents", "--json", "--site", "example.org") == ""
+
+
+def test_one_event_is_told_in_full(filled):
+    text = printed("3fa9c1")
+    assert "✗ www.lapatilla.com is blocked on CANTV AS8048 VE" in text
+    assert "2018-01-15 09:05 (13:05 UTC), between 12:55 and 13:05 UTC" in text
+    assert METHOD_WORDS["dns.nxdomain"] in text
+    assert "it rests on 14 measurements by 3 probes; in that time 1 ok, 35 blocked, 1 inconclusive" in text
+    assert "Measurements: 37" in text
+    assert "2018-01-15 13:05:00" in text
+    assert "m0012" in text
+    assert "the ISP's resolver 200.44.32.12 answers NXDOMAIN" in text
+    assert "and 17 more" in text
+    assert "m9000" not in text  # on another network
+
+
+def test_one_event_as_json_has_the_ids_of_its_measurements(filled):
+    told = json.loads(printed("3fa9c1", "--json"))
+    assert told.pop("measurement_ids") == [f"m{i:04}" for i in range(11, 48)]
+    assert msgspec.convert(told, Event) == EVENTS[0]
+
+
+def test_an_event_without_a_site_or_measurements_can_be_shown(filled):
+    text = printed("7777")
+    assert "∅ Nothing comes from CANTV AS8048 VE any more" in text
+    assert "or earlier" in text
+    assert "no longer kept" not in text  # what came before it counts from its beginning on
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["3fa9"], 1, "2 events begin with 3fa9: 3fa9c1d2e4b5a697, 3fa9ffffffffffff"),
+        (["00"], 1, "no event has the id 00"),
+        (["\x1b[2J"], 1, "no event has the id"),
+        (["3fa9c1", "--incidents"], 2, "--incidents"),
+        (["3fa9c1", "--active"], 2, "EVENT"),
+        (["--site", "a b"], 2, "expected a site such as www.example.org"),
+        (["--since", "yesterday"], 2, "expected a date"),
+        (["--kind", "war"], 2, "--kind"),
+        (["--country", "ve"], 2, "two capital letters"),
+        (["--minimum-confidence", "2"], 2, "--minimum-confidence"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_one_line(filled, arguments, code, says):
+    done = almenara(*arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert "\x1b" not in done.stderr
+
+
+def test_without_a_store_there_is_one_line_and_no_store_is_made(home):
+    done = almenara()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "almenara.db" in done.stderr
+    assert not list(home.rglob("*.db"))
+
+
+def test_a_store_that_the_configuration_names(filled):
+    (filled / "probes.yaml").write_text("store: sqlite:other.db\n")
+    done = almenara()
+    assert done.returncode == 1
+    assert "other.db" in done.stderr
+
+
+def test_names_from_strangers_do_not_reach_the_terminal(filled):
+    file = filled / ".local" / "share" / "almenara" / "almenara.db"
+    evil = Network(asn=1, isp=HOSTILE, country="\x1b", source="observed")
+    strange = event("8" * 16, site=HOSTILE, network=evil, methods=(HOSTILE,))
+    with Store.open(f"sqlite:{file}") as store:
+        store.append([measurement(1, BEGAN, Status.BLOCKED, site=HOSTILE, network=evil)])
+        store.save_events([strange])
+    for text in (printed(), printed("8888")):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "evil�[2J�.example" in text
+
+
+# The timeline.
+
+
+def points(pattern: str, since: datetime, every: timedelta) -> list[Point]:
+    statuses = {"o": Status.OK, "X": Status.BLOCKED, "?": Status.INCONCLUSIVE, "d": Status.DOWN}
+    return [
+        Point(id=str(i), site="s", network=CANTV, probe="p", started=since + i * every, status=statuses[letter])
+        for i, letter in enumerate(pattern)
+        if letter != " "
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [("ooXXX??Xoo  dd", "✓✓✗✗✗??✗✓✓··↓↓"), ("oXXo", "✓✗✗✓"), ("", "")],
+)
+def test_a_timeline_has_one_shape_for_each_stretch(pattern, expected):
+    span = timeline.Span(since=BEGAN, stretch=10 * MINUTE, count=len(expected))
+    assert timeline.line(timeline.counts(points(pattern, BEGAN, 10 * MINUTE), span)).plain == expected
+
+
+def test_what_is_sometimes_blocked_within_a_stretch_is_shown_as_that():
+    span = timeline.Span(since=BEGAN, stretch=60 * MINUTE, count=3)
+    found = timeline.counts(points("oXoXo???o??oXXX?XX", BEGAN, 10 * MINUTE), span)
+    assert timeline.line(found).plain == "~✓✗"
+    assert "~ sometimes blocked" in timeline.legend(found).plain
+
+
+@pytest.mark.parametrize(
+    "lasts", [timedelta(0), 7 * MINUTE, timedelta(hours=5), timedelta(days=3), timedelta(days=900)]
+)
+@pytest.mark.parametrize("over", [True, False])
+def test_a_timeline_fits_and_holds_the_event_with_a_margin(lasts, over):
+    now = BEGAN + lasts + timedelta(days=2 * over)
+    shown = event(ended=BEGAN + lasts if over else None)
+    span = timeline.span_of(shown, now)
+    assert 0 < span.count <= timeline.WIDTH
+    assert span.since <= BEGAN - timeline.MARGIN
+    assert span.until > (shown.ended or now)
+    assert span.until <= now + span.stretch
+    assert len(timeline.ruler(shown, span).plain) <= timeline.WIDTH
+    assert timeline.ruler(shown, span).plain.index("└") == span.index(BEGAN)
+
+
+def test_points_outside_a_timeline_are_left_out():
+    span = timeline.Span(since=BEGAN, stretch=MINUTE, count=2)
+    found = timeline.counts(points("X" * 10, BEGAN - 5 * MINUTE, MINUTE), span)
+    assert sum(one.total() for one in found) == 2
+
+
+# Moments and lengths.
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2018-01-15T13:05Z", BEGAN),
+        ("2018-01-15T09:05-04:00", BEGAN),
+        ("2018-01-15 13:05:00+00:00", BEGAN),
+        ("2h", BEGAN - timedelta(hours=2)),
+        ("7d", BEGAN - timedelta(days=7)),
+    ],
+)
+def test_moments_as_people_write_them(text, expected):
+    assert moment(text, BEGAN) == expected
+
+
+@pytest.mark.parametrize("text", ["", "now", "2018-13-01", "5", "-2h", "7w", "\x1b[2J", "9" * 400 + "d"])
+def test_what_is_no_moment_is_refused_in_one_line(text):
+    with pytest.raises(ValueError, match="expected") as caught:
+        moment(text, BEGAN)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(0, "0 s"), (59.9, "59 s"), (60, "1 min"), (3600, "1 h"), (5400, "1 h 30 min"), (86_460, "1 d"),
+     (273_600, "3 d 4 h"), (-5, "0 s")],
+)  # fmt: skip
+def test_lengths_in_their_two_largest_units(seconds, expected):
+    assert length(timedelta(seconds=seconds)) == expected
+
+
+def test_no_moment_is_shown_otherwise_than_it_is():
+    """Whatever the zone of this machine: the UTC in the text is the moment's."""
+    chance = Random(7)
+    for _ in range(50):
+        when = BEGAN + timedelta(minutes=chance.randrange(600_000))
+        assert f"{when:%H:%M} UTC" in local_and_utc(when)
