@@ -6,6 +6,7 @@ Debian's programs, found where Debian puts them; as another user where the tests
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -58,7 +59,7 @@ class Postgres:
     def stop(self) -> None:
         """End it at once, connections or not, by its process id."""
         if self._process is not None:
-            self._process.send_signal(2)  # SIGINT: its "fast shutdown"
+            self._process.send_signal(signal.SIGQUIT)  # its "immediate shutdown"
             self._process.wait(30)
             self._process = None
 

@@ -46,6 +46,8 @@ ONLY_FROM = {
 MAY_USE = {
     "monitor.steps": ("monitor.vantage", "monitor.urls"),
     "monitor.vantage": (),
+    "monitor.whoami": ("monitor.steps", "monitor.vantage", "monitor.urls"),
+    "monitor.network_path": ("monitor.vantage",),
     "monitor.config": ("monitor.config_values", "monitor.config_yaml", "monitor.urls"),
 }
 

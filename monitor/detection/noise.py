@@ -30,6 +30,7 @@ _BORROWED_RUN = 4.0  # and for how bursts go on
 # start must not make an event.
 _RUN_PRIOR = 0.2
 _RUN_PRIOR_WORTH = 2.0
+_RUN_FADES = 0.85  # until seen otherwise, a burst is the less likely to go on the longer it lasted
 _UNEASY = 1.1  # a little more likely soon after a false one
 _UNEASY_WORTH = 12.0
 _LEAST, _MOST = 5e-4, 0.97
@@ -104,19 +105,19 @@ class Reporter(Struct):
             elif context == _FIRST_RUN:
                 prior, worth = max(_RUN_PRIOR, pooled), _RUN_PRIOR_WORTH
             else:
-                prior, worth = max(pooled, rate), _RUN_PRIOR_WORTH
+                prior, worth = max(pooled * _RUN_FADES, rate), _RUN_PRIOR_WORTH
             pooled = (line.false[context] + worth * prior) / (line.seen[context] + worth)
             borrowed = _BORROWED_RUN if context >= _FIRST_RUN else _UNEASY_WORTH
             own = (self.false[context] + borrowed * pooled) / (self.seen[context] + borrowed)
             hazards.append(_within(max(own, rate)))
         self.hazards = hazards
 
-    def learn(self, context: int, false: bool) -> None:
+    def learn(self, context: int, false: bool, worth: float) -> None:
         """One report of a site that was not blocked."""
         for table in (self, self.line):
-            table.seen[context] += 1.0
+            table.seen[context] += worth
             if false:
-                table.false[context] += 1.0
+                table.false[context] += worth
             if table.seen[0] > _MEMORY:
                 table.seen[:] = [value / 2 for value in table.seen]
                 table.false[:] = [value / 2 for value in table.false]

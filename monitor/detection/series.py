@@ -28,6 +28,7 @@ SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
 _LONGEST_TRAIL = 256
 _THIN = 0.3  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
+_LEAST_WORTH = 0.2  # of a lesson that might have been a block: a missed block must not pass for the usual noise
 _FEW = 1e-9
 _HINT, _HINTED = 1.5, 1.0
 
@@ -47,7 +48,7 @@ class Model(Struct, frozen=True, kw_only=True):
     change: float = 1 / (14 * _DAY)
     full: float = 0.97
     part: float = 0.4
-    at_first: float = 0.1
+    at_first: float = 0.04
 
 
 class Seen(Struct, frozen=True):
@@ -89,6 +90,7 @@ class Series(Struct):
     full: float = 0.0
     part: float = 0.0
     active: bool = False  # announced and not over
+    peak: float = 0.0  # the highest odds since things were quiet
     quiet: bool = False  # nothing but good reports for long: the odds need not be kept
     part_rate: float = 0.4
     last_open: float | None = None
@@ -132,6 +134,7 @@ class Series(Struct):
             full, part = full**weight, part**weight
         self.full = min(_SUREST, self.full * full)
         self.part = min(_SUREST, self.part * part)
+        self.peak = max(self.peak, self.full + self.part)
         return Seen(report.at, report.blocked, math.log(full), math.log(part), report.probe, report.methods)
 
     def hint(self, at: float) -> None:
@@ -161,9 +164,11 @@ class Series(Struct):
 
     def _commit(self) -> None:
         self.trail.clear()
+        worth = max(_LEAST_WORTH, 1 / (1 + self.peak))
         for lesson in self.lessons:
-            _teach(lesson)
+            _teach(lesson, worth)
         self.lessons.clear()
+        self.peak = 0.0
         self.quiet = all(reporter.context == 0 for reporter in self.reporters.values())
         for reporter in self.reporters.values():
             reporter.score = 0.0
@@ -175,7 +180,7 @@ class Series(Struct):
             if not seen.blocked:
                 self.before_trail = seen.at
         for lesson in self.lessons[: _LONGEST_TRAIL // 2]:
-            _teach(lesson)
+            _teach(lesson, _LEAST_WORTH)
         del self.lessons[: _LONGEST_TRAIL // 2]
 
     def learn_later(self, lesson: Lesson) -> None:
@@ -233,17 +238,18 @@ class Series(Struct):
         self.trail.clear()
         if self.lessons and sum(lesson.false for lesson in self.lessons) < _THIN * len(self.lessons):
             for lesson in self.lessons:
-                _teach(lesson)
+                _teach(lesson, 1.0)
         self.lessons.clear()
+        self.peak = 0.0
 
 
-def _teach(lesson: Lesson) -> None:
+def _teach(lesson: Lesson, worth: float) -> None:
     if lesson.joint:
         line, run = lesson.reporter.line, lesson.context
-        line.joint_seen[run] += lesson.share
-        line.joint_false[run] += lesson.share if lesson.false else 0.0
+        line.joint_seen[run] += worth * lesson.share
+        line.joint_false[run] += worth * lesson.share if lesson.false else 0.0
     else:
-        lesson.reporter.learn(lesson.context, lesson.false)
+        lesson.reporter.learn(lesson.context, lesson.false, worth)
 
 
 def independence(gap_s: float) -> float:

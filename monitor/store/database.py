@@ -108,8 +108,12 @@ class Database:
 
     def shrink(self) -> None:
         """Give free pages back to the file system, a few at a time. PostgreSQL's autovacuum needs no reminder."""
-        while self.is_sqlite and self._shrink_a_little():
-            pass
+        if self.is_sqlite:
+            while self._shrink_a_little():
+                pass
+            with worded(self.place), self._engine.connect() as connection:
+                # Not in a transaction. The file is cut when what the log has is in it.
+                connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").close()
 
     def _shrink_a_little(self, pages: int = 2000) -> bool:
         with self.writing() as connection:

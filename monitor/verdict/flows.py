@@ -169,7 +169,7 @@ def _cut(
     innocent_passed = len(innocent) - innocent_cut
     named = len(elsewhere) >= 2 and all(s.failure in INTERRUPTIONS for s in elsewhere)
     if facts.proxied and not named and (innocent_cut or innocent_passed < 2):
-        return None  # some proxies say that they are connected before they are, and then hang up: it may not be the name
+        return None  # some proxies say "connected" before they are, and hang up: it may not be the name
     if passed:
         others = Count(control.passed + innocent_passed, control.failed + innocent_cut)
         if others.failed or same_rate(len(cut), passed, 0, others.passed) > PARTIAL_CHANCE or len(cut) < 2:
