@@ -9,8 +9,10 @@ kills for want of memory. Exit 1 if memory grew by half, or the held run was kil
 import argparse
 import re
 import secrets
+import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 from held import hold
@@ -56,9 +58,7 @@ def _growth(watched: Watched, measurements: int) -> int:
     began = time.monotonic()
     try:
         for wanted in (measurements // FEWER, measurements):
-            if not until(
-                lambda wanted=wanted: _stored(watched) >= wanted or service.poll() is not None, MOST_S, every_s=POLL_S
-            ):  # type: ignore[misc]
+            if not until(partial(_has, watched, wanted, service), MOST_S, every_s=POLL_S):
                 sys.stdout.write("it took too long\n")
                 return 1
             if service.poll() is not None:
@@ -76,6 +76,10 @@ def _growth(watched: Watched, measurements: int) -> int:
             stop(service)
     sys.stdout.write(f"{'ratio':<29} {resident[1] / resident[0]:.2f}\n")
     return 1 if resident[1] > GREW * resident[0] else 0
+
+
+def _has(watched: Watched, wanted: int, service: "subprocess.Popen[bytes]") -> bool:
+    return _stored(watched) >= wanted or service.poll() is not None
 
 
 def _held(watched: Watched, minutes: float) -> int:

@@ -10,17 +10,20 @@ import argparse
 import itertools
 import os
 import secrets
+import shutil
 import signal
 import sqlite3
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from msgspec import Struct
 from watched_lab import TECHNIQUES, Block, Watched, integrity, stop, until, watched_lab
 
 from monitor.lab.namespaces import LabError
 from monitor.models import Event
+from monitor.store import Store, StoreError
 
 ACKNOWLEDGING = os.path.join(os.path.dirname(__file__), "acknowledging.py")
 MINUTE_S = 60.0
@@ -42,18 +45,19 @@ class Figures(Struct, kw_only=True):
 class Censor:
     """Puts blocks up and lifts them, as time passes."""
 
-    def __init__(self, watched: Watched, now: float) -> None:
-        self._watched = watched
+    def __init__(self, watched: Watched, now: float, last: float) -> None:
+        """last: after it no new block comes."""
+        self._watched, self._last = watched, last
         self._techniques = itertools.cycle(TECHNIQUES)
         self._next = now + WARMS_UP_S
         self._lift: list[tuple[float, Block]] = []
 
-    def act(self, now: float, *, more: bool) -> None:
-        """What is due. more: new blocks may still come."""
+    def act(self, now: float) -> None:
+        """What is due."""
         for at, block in [due for due in self._lift if due[0] <= now]:
             self._watched.lift(block)
             self._lift.remove((at, block))
-        if more and now >= self._next:
+        if self._next <= now < self._last:
             block = self._watched.block(next(self._techniques))
             self._lift.append((now + self._watched.chance.uniform(*BLOCKED_S), block))
             self._next = now + EVERY_S
@@ -66,6 +70,7 @@ def main() -> int:
     parser.add_argument("--every", default="20s", help="schedule: every")
     parser.add_argument("--sites", type=int, default=20)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", type=Path, help="copy the database, the log and the rest to this new folder")
     chosen = parser.parse_args()
     seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
     sys.stdout.write(f"seed {seed}\n")
@@ -74,6 +79,8 @@ def main() -> int:
             os.environ["ALMENARA_ACKNOWLEDGED"] = str(watched.folder / "acknowledged")
             watched.configure(every=chosen.every)
             figures = _soak(watched, chosen.minutes * MINUTE_S)
+            if chosen.keep:
+                shutil.copytree(watched.folder, chosen.keep)
             return _report(watched, figures)
     except LabError as exc:
         sys.stderr.write(f"the lab cannot run: {exc}\n")
@@ -83,25 +90,25 @@ def main() -> int:
 def _soak(watched: Watched, seconds: float) -> Figures:
     figures = Figures()
     began = time.monotonic()
-    censor = Censor(watched, began)
+    censor = Censor(watched, began, began + seconds - LONG_ENOUGH_S)
     service = _start(watched, figures)
     for minute in range(int(seconds // MINUTE_S)):
         kill_at = began + minute * MINUTE_S + watched.chance.uniform(5.0, MINUTE_S)
-        _pass(watched, censor, kill_at, more=kill_at - began < seconds - LONG_ENOUGH_S)
+        _pass(censor, kill_at)
         service.send_signal(signal.SIGKILL)
         service.wait()
         figures.kills += 1
         _note(watched, figures, began)
         service = _start(watched, figures)
-    _pass(watched, censor, time.monotonic() + SETTLES_S, more=False)
+    _pass(censor, time.monotonic() + SETTLES_S)
     if stop(service) != 0:
         figures.failed_starts += 1
     return figures
 
 
-def _pass(watched: Watched, censor: Censor, moment: float, *, more: bool) -> None:
+def _pass(censor: Censor, moment: float) -> None:
     def come() -> bool:
-        censor.act(time.monotonic(), more=more)
+        censor.act(time.monotonic())
         return time.monotonic() >= moment
 
     until(come, max(0.0, moment - time.monotonic()) + 1.0, every_s=0.1)
@@ -123,8 +130,8 @@ def _report(watched: Watched, figures: Figures) -> int:
     with watched.stored() as store:
         points = list(store.points())
         events = store.events()
-        lost = [id for id in acknowledged - {point.id for point in points} if store.measurement(id) is None]
-        unread = sum(store.measurement(point.id) is None for point in points)
+        lost = acknowledged - {point.id for point in points}
+        unread = sum(not _is_readable(store, point.id) for point in points)
     same_start = len(points) - len({(point.site, point.network.asn, point.started) for point in points})
     whole = integrity(watched.database)
     long = [block for block in watched.blocks if (block.until or time.time()) - block.since >= LONG_ENOUGH_S]
@@ -138,7 +145,7 @@ def _report(watched: Watched, figures: Figures) -> int:
         "acknowledged and lost": str(len(lost)),
         "stored, but unreadable": str(unread),
         "stored twice": str(len(points) - len({point.id for point in points}) + same_start),
-        "database": f"{whole}, {watched.database.stat().st_size / 1e6:.1f} MB, {_pages_left(watched)}",
+        "database": f"{whole}, {watched.database.stat().st_size / 1e6:.1f} MB, {_journal(watched)}",
         "blocks that stood long": f"{len(long)}, found {sum(n > 0 for n in found)}, as several events {sum(n > 1 for n in found)}",
         "false events": str(len(false)),
         "errors in the log": str(len(errors)),
@@ -150,7 +157,14 @@ def _report(watched: Watched, figures: Figures) -> int:
     return 1 if wrong or errors or figures.failed_starts else 0
 
 
-def _pages_left(watched: Watched) -> str:
+def _is_readable(store: Store, id: str) -> bool:
+    try:
+        return store.measurement(id) is not None
+    except StoreError:
+        return False
+
+
+def _journal(watched: Watched) -> str:
     with sqlite3.connect(watched.database) as connection:
         mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     return f"journal {mode}"

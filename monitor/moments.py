@@ -37,7 +37,7 @@ def length(time: timedelta) -> str:
     seconds = max(0, int(time.total_seconds()))
     if seconds < 60:
         return f"{seconds} s"
-    parts = []
+    parts: list[str] = []
     for size, unit in _UNITS:
         count, seconds = divmod(seconds, size)
         if count or parts:

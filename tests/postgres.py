@@ -75,6 +75,10 @@ class Postgres:
         self.run(f"CREATE DATABASE {name}")
         return self.url(name)
 
+    def name_of(self, url: str) -> str:
+        """The name of the database at a URL of ours."""
+        return url.split("/")[3].split("?")[0]
+
     def run(self, statement: str, url: str | None = None) -> list[tuple[Any, ...]]:
         """Run SQL as the owner of everything."""
         import psycopg

@@ -36,6 +36,8 @@ ONLY_FROM = {
     "monitor.service": ("monitor.watching",),
     "monitor.probers": ("monitor.service",),
     "monitor.web": ("monitor.service", "monitor.watching"),
+    "monitor.publish": ("monitor.cli",),
+    "monitor.timeline": ("monitor.publish",),
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
         "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",

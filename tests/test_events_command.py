@@ -18,6 +18,7 @@ from monitor.cli import main
 from monitor.explain import METHOD_WORDS
 from monitor.models import Conditions, Event, Incident, Kind, Measurement, Network, Point, Status, Verdict
 from monitor.moments import length, local_and_utc, moment
+from monitor.publish.events import sureness
 from monitor.store import Store
 
 CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
@@ -188,6 +189,20 @@ def test_one_event_as_json_has_the_ids_of_its_measurements(filled):
     told = json.loads(printed("3fa9c1", "--json"))
     assert told.pop("measurement_ids") == [f"m{i:04}" for i in range(11, 48)]
     assert msgspec.convert(told, Event) == EVENTS[0]
+
+
+def test_measurements_after_an_event_are_not_behind_it(filled):
+    file = filled / ".local" / "share" / "almenara" / "almenara.db"
+    over = event("5" * 16, ended=BEGAN + 30 * MINUTE, ended_range=(BEGAN + 20 * MINUTE, BEGAN + 30 * MINUTE))
+    with Store.open(f"sqlite:{file}") as store:
+        store.save_events([over])
+    assert json.loads(printed("5555", "--json"))["measurement_ids"] == [f"m{i:04}" for i in range(11, 16)]
+    assert "it lasted 30 min" in printed("5555")
+
+
+@pytest.mark.parametrize(("confidence", "shown"), [(0.99999, "99.9 %"), (0.9, "90 %"), (1.0, "100 %"), (0.0, "0 %")])
+def test_no_confidence_is_rounded_up(confidence, shown):
+    assert sureness(confidence) == shown
 
 
 def test_an_event_without_a_site_or_measurements_can_be_shown(filled):

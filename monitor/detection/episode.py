@@ -14,6 +14,7 @@ _MOST_METHODS = 64
 _WORTH_NAMING = 0.05  # of the heaviest method: less is a false verdict among the true ones
 _SUREST = 0.999
 _SECOND_METHOD = 0.5
+_CAUTION, _CAUTION_IN_PART = 15.0, 60.0
 # With so many probes reporting, one that stands alone is its own trouble, or a lie.
 _MANY_PROBES = 3
 
@@ -91,6 +92,10 @@ def announced(
     """The episode that the last report settled, if it did."""
     if series.odds < ANNOUNCED:
         return None
+    # How long bursts last at most is extrapolated, not known: where noise comes in bursts, be slower to believe.
+    caution = max(reporter.burstiness() for reporter in series.reporters.values())
+    if series.odds < ANNOUNCED * (1 + (_CAUTION_IN_PART if series.favours_part() else _CAUTION) * caution):
+        return None
     start = series.likelier_start()
     trail = series.trail[start:]
     if sum(seen.blocked for seen in trail) < minimum.measurements or not _enough_probes(series, trail, minimum):
@@ -135,7 +140,7 @@ def continued(series: Series, episode: Episode, report: Report) -> bool:
         episode.support(series.trail[:end])
         contrary = [seen.at for seen in series.trail[end:] if not seen.blocked]
         episode.ended, episode.ended_after = contrary[0], episode.last
-        series.over()
+        series.over(episode.ended - episode.started)
         return True
     return False
 

@@ -33,6 +33,7 @@ _RUN_PRIOR_WORTH = 2.0
 _RUN_FADES = 0.85  # until seen otherwise, a burst is the less likely to go on the longer it lasted
 _UNEASY = 1.1  # a little more likely soon after a false one
 _UNEASY_WORTH = 12.0
+_CHANCE = 0.05  # so much a learned hazard differs by chance
 _LEAST, _MOST = 5e-4, 0.97
 _MEMORY = 20_000.0  # reports; beyond, the old ones fade: lines change over the months
 # Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver).
@@ -89,9 +90,7 @@ class Reporter(Struct):
 
     def hazard(self, context: int) -> float:
         """How likely a report in this context is false."""
-        if not self.hazards:
-            self.weigh()
-        return self.hazards[context]
+        return (self.hazards or self._weighed())[context]
 
     def weigh(self) -> None:
         """The hazards anew, from what was learned."""
@@ -111,6 +110,15 @@ class Reporter(Struct):
             own = (self.false[context] + borrowed * pooled) / (self.seen[context] + borrowed)
             hazards.append(_within(max(own, rate)))
         self.hazards = hazards
+
+    def burstiness(self) -> float:
+        """How much likelier a report is false right after a false one than out of the blue; 0 for lone noise."""
+        hazards = self.hazards or self._weighed()
+        return max(0.0, max(hazards[1 : _FIRST_RUN + 1]) - 2 * hazards[0] - _CHANCE)
+
+    def _weighed(self) -> list[float]:
+        self.weigh()
+        return self.hazards
 
     def learn(self, context: int, false: bool, worth: float) -> None:
         """One report of a site that was not blocked."""

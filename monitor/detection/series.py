@@ -26,9 +26,10 @@ _INFLUENCE = 8.0  # nats that one probe may bring forward where others report: t
 _SECONDED = 6.0  # nats of all others from which a probe may say more: more than one false report brings
 SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
 _LONGEST_TRAIL = 256
-_THIN = 0.3  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
+_IN_PART, _SPELL_S = 0.6, 12 * _HOUR  # a partial episode shorter than that may have been one of the line's bad hours
+_THIN = 0.27  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
-_LEAST_WORTH = 0.2  # of a lesson that might have been a block: a missed block must not pass for the usual noise
+_LEAST_WORTH = 0.5  # of a lesson that might have been a block: a missed block must not pass for the usual noise
 _FEW = 1e-9
 _HINT, _HINTED = 1.5, 1.0
 
@@ -230,13 +231,14 @@ class Series(Struct):
         others = [other for other in self.reporters.values() if other is not reporter and at - other.at < 3 * other.period + 60]
         return bool(others) and sum(other.score for other in others) < _SECONDED
 
-    def over(self) -> None:
+    def over(self, lasted_s: float) -> None:
         """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""
         self.active = False
         self.part_rate = self.model.part
         self.full = self.part = 0.0
         self.trail.clear()
-        if self.lessons and sum(lesson.false for lesson in self.lessons) < _THIN * len(self.lessons):
+        within = max((index for index, lesson in enumerate(self.lessons, 1) if lesson.false), default=0)
+        if sum(lesson.false for lesson in self.lessons) < (_IN_PART if lasted_s < _SPELL_S else _THIN) * within:
             for lesson in self.lessons:
                 _teach(lesson, 1.0)
         self.lessons.clear()

@@ -10,9 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 
-from monitor.store.errors import StoreError, foreign, moved, worded
+from monitor.store.errors import StoreError, damaged, foreign, moved, worded
 from monitor.store.names import Names
 from monitor.store.place import Place
 from monitor.store.schema import VERSION_TABLE, facts, verdicts
@@ -61,10 +62,16 @@ class Database:
                     yield connection
                 if self._seen() != self._identity:
                     raise moved(self.place)
-            except BaseException:
+            except BaseException as exc:
                 self.names.forget_new()
+                if isinstance(exc, IntegrityError) and self._is_damaged(connection):
+                    raise damaged(self.place) from exc
                 raise
             self.names.keep_new()
+
+    def _is_damaged(self, connection: Connection) -> bool:
+        """Is a row that does not fit to the others the disk's fault, and not ours?"""
+        return self.is_sqlite and connection.exec_driver_sql("PRAGMA integrity_check(1)").scalar() != "ok"
 
     def _seen(self) -> tuple[int, int] | None:
         """Which file is there now."""
@@ -193,6 +200,17 @@ def _postgres(url: Any, patience_s: float) -> Engine:
 
 def create_file(file: Path) -> None:
     """An empty file that only its owner may read: who measures what is nobody else's business."""
+    new = [folder for folder in file.parents if not folder.exists()]
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for folder in new:
+        _fsync(folder.parent)  # SQLite does it for what it makes itself
     with suppress(FileExistsError):
         os.close(os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+
+
+def _fsync(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
 from sqlalchemy.exc import DBAPIError
 
 from monitor.store.place import Place
@@ -92,6 +93,8 @@ def worded(place: Place) -> Iterator[None]:
         if told is None:
             raise
         raise StoreError(told[0], f"{place.name} {told[1]}") from exc
+    except UnicodeDecodeError as exc:  # a message of SQLite's with the damaged bytes in it
+        raise damaged(place) from exc
     except OSError as exc:
         kind, text = _ERRNO.get(exc.errno or 0, ("unavailable", f"cannot be used: {(exc.strerror or '?').lower()}"))
         raise StoreError(kind, f"{place.name} {text}") from exc
@@ -100,6 +103,15 @@ def worded(place: Place) -> Iterator[None]:
 def damaged(place: Place) -> StoreError:
     """What is read is not what was written."""
     return StoreError("corrupt", f"{place.name} {_HOW_TO_RECOVER}")
+
+
+@contextmanager
+def consistent(place: Place) -> Iterator[None]:
+    """What is read is made something of: where nothing can be made of it, it is not what was written; StoreError."""
+    try:
+        yield
+    except (KeyError, ValueError, OverflowError, TypeError, msgspec.DecodeError) as exc:
+        raise damaged(place) from exc
 
 
 def foreign(place: Place) -> StoreError:
@@ -115,7 +127,9 @@ def moved(place: Place) -> StoreError:
 def _told(exc: Any, place: Place) -> tuple[str, str] | None:
     """Kind and words; None for what is a bug of ours."""
     if isinstance(exc, sqlite3.Error):
-        return _told_sqlite(getattr(exc, "sqlite_errorcode", 0), place)
+        # Only text that is no text is an operational error without a code.
+        no_code = sqlite3.SQLITE_CORRUPT if isinstance(exc, sqlite3.OperationalError) else sqlite3.SQLITE_OK
+        return _told_sqlite(getattr(exc, "sqlite_errorcode", no_code), place)
     return _told_postgres(exc)
 
 
@@ -133,10 +147,17 @@ def _told_sqlite(code: int, place: Place) -> tuple[str, str] | None:
 
 
 def _told_postgres(exc: Any) -> tuple[str, str] | None:
-    state = getattr(exc, "sqlstate", None) or ""
+    state = getattr(exc, "sqlstate", None) or _state_of_connecting(exc)
     if state[:2] in ("22", "23", "42") and state not in _POSTGRES:
         return None
     return next(told for start, told in _POSTGRES.items() if state.startswith(start))
+
+
+def _state_of_connecting(exc: Any) -> str:
+    """What libpq does not say of a connection that failed: whether it was the password."""
+    connection = getattr(exc, "pgconn", None)
+    asked = connection is not None and (connection.used_password or connection.needs_password)
+    return "28P01" if asked else ""
 
 
 def _free(folder: os.PathLike[str]) -> int:

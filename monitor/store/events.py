@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Select, Table, select
 
 from monitor.models import Event, Incident
 from monitor.store.database import Database
+from monitor.store.errors import consistent
 from monitor.store.names import Key, as_number, storable
 from monitor.store.packing import encoded
 from monitor.store.schema import KINDS, Word, events, incidents, microseconds, state
@@ -37,7 +38,7 @@ def save(database: Database, found: Sequence[Event], together: Sequence[Incident
 def find(database: Database, wanted: WantedEvents) -> list[Event]:
     """Events in order of (started, id)."""
     query = _filtered(select(events.c.data), events, wanted)
-    with database.reading() as connection:
+    with database.reading() as connection, consistent(database.place):
         if wanted.kind is not None:
             query = query.where(events.c.kind == KINDS[wanted.kind])
         if wanted.asn is not None:
@@ -50,7 +51,7 @@ def find(database: Database, wanted: WantedEvents) -> list[Event]:
 
 def find_incidents(database: Database, wanted: WantedEvents) -> list[Incident]:
     """Incidents in order of (started, id)."""
-    with database.reading() as connection:
+    with database.reading() as connection, consistent(database.place):
         data = connection.scalars(_filtered(select(incidents.c.data), incidents, wanted))
         return [_incident.decode(one) for one in data]
 
@@ -59,7 +60,8 @@ def one(database: Database, id: str) -> Event | None:
     """The event with that id."""
     with database.reading() as connection:
         data = connection.scalar(select(events.c.data).where(events.c.id == storable(id)))
-    return None if data is None else _event.decode(data)
+    with consistent(database.place):
+        return None if data is None else _event.decode(data)
 
 
 def remember(database: Database, key: str, value: bytes) -> None:

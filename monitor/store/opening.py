@@ -68,12 +68,11 @@ def _revision(database: Database, connection: Connection) -> str | None:
 
 
 def _upgrade(connection: Connection) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it has much to say, from its import on
     # Slow to import, and needed once in a store's life and version.
     from alembic import command
     from alembic.config import Config
 
-    # It would say at every start that it found nothing to do.
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")

@@ -1,8 +1,8 @@
 """A measurement's facts as few bytes, and back.
 
 Without its verdict, as JSON; certificates by their fingerprint, since the same ones are seen again and again; then
-zlib with a dictionary of what every measurement has in it. What is packed today must be read in ten years: a format's
-number is stored with the bytes, and neither its meaning nor its dictionary ever changes.
+zlib, with its checksum and a dictionary of what every measurement has in it. What is packed today must be read in ten
+years: a format's number is stored with the bytes, and neither its meaning nor its dictionary ever changes.
 """
 
 import base64
@@ -20,7 +20,8 @@ from monitor.store.dictionary import DICTIONARY_1
 
 FORMAT = 1
 _LEVEL = 6
-_ELSEWHERE = "="  # in place of a certificate's bytes, which are kept once; base64 never is that
+# In place of a certificate's bytes, which are kept once. No base64 begins so; what a stranger wrote so gets one more.
+_ELSEWHERE = "="
 _LARGEST = 256 * 1024 * 1024  # bytes unpacked; a file may hold lines of 16 MiB
 
 _encoder = msgspec.json.Encoder()
@@ -44,6 +45,8 @@ def pack(measurement: Measurement) -> Packed:
     taken: dict[bytes, bytes] = {}
 
     def take(certificate: Certificate) -> Certificate:
+        if certificate.der.startswith(_ELSEWHERE):
+            return msgspec.structs.replace(certificate, der=_ELSEWHERE + certificate.der)
         try:
             der = base64.b64decode(certificate.der, validate=True)
         except (binascii.Error, ValueError):
@@ -56,7 +59,7 @@ def pack(measurement: Measurement) -> Packed:
         return msgspec.structs.replace(certificate, der=_ELSEWHERE)
 
     bare = _with_certificates(msgspec.structs.replace(measurement, verdict=None), take)
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS, 9, zdict=DICTIONARY_1)
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS, 9, zdict=DICTIONARY_1)
     return Packed(packer.compress(encoded(bare)) + packer.flush(), taken)
 
 
@@ -66,13 +69,15 @@ def unpack(format: int, data: bytes, certificates: Mapping[bytes, bytes]) -> Mea
         raise Damaged(f"packed in format {format}")
 
     def fill(certificate: Certificate) -> Certificate:
-        if certificate.der != _ELSEWHERE:
+        if not certificate.der.startswith(_ELSEWHERE):
             return certificate
-        der = certificates.get(bytes.fromhex(certificate.sha256))
-        return certificate if der is None else msgspec.structs.replace(certificate, der=base64.b64encode(der).decode())
+        told = certificate.der.removeprefix(_ELSEWHERE)
+        if not told:
+            told = base64.b64encode(certificates.get(bytes.fromhex(certificate.sha256), b"")).decode()
+        return msgspec.structs.replace(certificate, der=told)
 
     try:
-        unpacker = zlib.decompressobj(-zlib.MAX_WBITS, zdict=DICTIONARY_1)
+        unpacker = zlib.decompressobj(zlib.MAX_WBITS, zdict=DICTIONARY_1)
         json = unpacker.decompress(data, _LARGEST)
         if not unpacker.eof:
             raise Damaged("packed bytes end early")

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, tuple_
 
-from monitor.models import Measurement, Network, Point, Reason, Verdict
+from monitor.models import Measurement, Point, Reason, Verdict
 from monitor.store.database import Database
-from monitor.store.errors import damaged
+from monitor.store.errors import StoreError, consistent, damaged
 from monitor.store.names import as_number, methods_of, network_of, storable
 from monitor.store.packing import Damaged, unpack
 from monitor.store.schema import (
@@ -49,7 +49,7 @@ def measurements(database: Database, wanted: Wanted) -> Iterator[Measurement]:
             if isinstance(one, Measurement):
                 yield one
             else:
-                log.warning("measurement %s is left out: its bytes in the store are damaged (%s)", id, one)
+                log.warning("measurement %s is left out: its bytes in the store are damaged", id)
         if len(rows) < most:
             return
         left = None if left is None else left - len(rows)
@@ -63,17 +63,15 @@ def measurement(database: Database, id: str) -> Measurement | None:
         found = list(_opened(database, connection, connection.execute(query).all()))
     if not found:
         return None
-    if isinstance(found[0][1], Damaged):
+    one = found[0][1]
+    if not isinstance(one, Measurement):
         raise damaged(database.place)
-    return found[0][1]
+    return one
 
 
 def points(database: Database, wanted: Wanted) -> Iterator[Point]:
     """What detection needs of each judged measurement, in order of (started, id)."""
     columns = (_v.started, _v.id, _v.site, _v.network, _v.probe, _v.status, _v.methods, _v.confidence, _v.rule)
-    names = database.names
-    networks: dict[int, Network] = {}
-    methods: dict[int, tuple[str, ...]] = {}
     while True:
         with database.reading() as connection:
             conditions = matching(database, connection, wanted)
@@ -81,16 +79,18 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
                 return
             query = select(*columns).where(_v.status.is_not(None), *conditions)
             rows = connection.execute(_ordered(query, wanted).limit(_POINTS_AT_ONCE)).all()
-            texts = names.texts(connection, {row[column] for column in (2, 4, 8) for row in rows})
-            new = names.texts(connection, {row[3] for row in rows} - networks.keys())
-            networks |= {number: network_of(text) for number, text in new.items()}
-            new = names.texts(connection, {row[6] for row in rows} - methods.keys())
-            methods |= {number: methods_of(text) for number, text in new.items()}
-        for started, id, site, network, probe, status, how, confidence, rule in rows:
-            yield Point(
-                id=id, site=texts[site], network=networks[network], probe=texts[probe], started=moment(started),
-                status=STATUS_OF[status], methods=methods[how], confidence=confidence, rule=texts[rule],
-            )  # fmt: skip
+            texts = database.names.texts(connection, {row[column] for column in (2, 3, 4, 6, 8) for row in rows})
+        with consistent(database.place):
+            networks = {number: network_of(texts[number]) for number in {row[3] for row in rows}}
+            methods = {number: methods_of(texts[number]) for number in {row[6] for row in rows}}
+            found = [
+                Point(
+                    id=id, site=texts[site], network=networks[network], probe=texts[probe], started=moment(started),
+                    status=STATUS_OF[status], methods=methods[how], confidence=confidence, rule=texts[rule],
+                )
+                for started, id, site, network, probe, status, how, confidence, rule in rows
+            ]  # fmt: skip
+        yield from found
         if len(rows) < _POINTS_AT_ONCE:
             return
         wanted = msgspec.structs.replace(wanted, after=(moment(rows[-1][0]), rows[-1][1]))
@@ -110,7 +110,8 @@ def newest(database: Database) -> list[Latest]:
         numbers = {row[i] for row in rows for i in (_RULE_AT, _METHODS_AT)}
         numbers |= {number for row in rows for number in (row.site, row.url, row.vantage, row.network)}
         texts = database.names.texts(connection, numbers)
-    found = [
+    with consistent(database.place):
+        found = [
         Latest(
             site=texts[row.site], url=texts[row.url], vantage=texts[row.vantage],
             network=network_of(texts[row.network]), started=moment(row.started), verdict=verdict,
@@ -188,16 +189,18 @@ def _rows(database: Database, connection: Connection, wanted: Wanted, most: int)
 
 def _opened(
     database: Database, connection: Connection, rows: Sequence[Any]
-) -> Iterator[tuple[str, Measurement | Damaged]]:
+) -> Iterator[tuple[str, Measurement | Exception]]:
     texts = database.names.texts(connection, {row[i] for row in rows for i in (_RULE_AT, _METHODS_AT)})
     known = certificates_of(connection, [row.n for row in rows])
     for row in rows:
         try:
             bare = unpack(row.format, row.data, known)
-        except Damaged as exc:
+            with consistent(database.place):
+                verdict = _verdict(row, texts)
+        except (Damaged, StoreError) as exc:
             yield row.id, exc
         else:
-            yield row.id, msgspec.structs.replace(bare, verdict=_verdict(row, texts))
+            yield row.id, msgspec.structs.replace(bare, verdict=verdict)
 
 
 def certificates_of(connection: Connection, numbers: Sequence[int]) -> dict[bytes, bytes]:

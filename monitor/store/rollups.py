@@ -2,16 +2,16 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from monitor.models import Status
 from monitor.store.database import Database
+from monitor.store.errors import consistent
 from monitor.store.names import as_number, methods_of
 from monitor.store.reading import narrowed
-from monitor.store.schema import STATUS_OF, STATUSES, Word, microseconds, rollups
+from monitor.store.schema import STATUS_OF, STATUSES, Word, microseconds, moment, rollups
 from monitor.store.wanted import Rollup, Wanted
 
 Every = Literal["hour", "day"]
@@ -70,11 +70,15 @@ def read(database: Database, wanted: Wanted, every: Every, *, sites: bool, metho
             query = select(*_ORDER, rollups.c.count).where(*conditions).order_by(*_ORDER).limit(_AT_ONCE)
             rows: Sequence[Any] = connection.execute(query).all()
             texts = database.names.texts(connection, {number for row in rows for number in (row[0], row[3], row[5])})
-        for site, bucket, asn, vantage, status, method, number in rows:
-            yield Rollup(
-                started=datetime.fromtimestamp(bucket * SECONDS[every], UTC), site=texts.get(site), asn=asn or None,
-                vantage=texts[vantage], status=STATUS_OF[status], method=texts.get(method), count=number,
-            )  # fmt: skip
+        with consistent(database.place):
+            found = [
+                Rollup(
+                    started=moment(bucket * SECONDS[every] * 1_000_000), site=texts.get(site), asn=asn or None,
+                    vantage=texts[vantage], status=STATUS_OF[status], method=texts.get(method), count=number,
+                )
+                for site, bucket, asn, vantage, status, method, number in rows
+            ]  # fmt: skip
+        yield from found
         if len(rows) < _AT_ONCE:
             return
         after = tuple(rows[-1][:6])
@@ -119,4 +123,5 @@ def totals(database: Database) -> dict[tuple[str, Status], int]:
     with database.reading() as connection:
         rows = connection.execute(select(*columns, func.sum(rollups.c.count)).where(*where).group_by(*columns)).all()
         texts = database.names.texts(connection, {row[0] for row in rows})
-    return {(texts[vantage], STATUS_OF[status]): int(number) for vantage, status, number in rows}
+    with consistent(database.place):
+        return {(texts[vantage], STATUS_OF[status]): int(number) for vantage, status, number in rows}
