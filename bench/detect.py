@@ -83,9 +83,14 @@ def _calm(random: Random, percent: int, noise: str, site_years: float) -> tuple[
         tally[0] += blocking
         tally[1] += history.site_s / _YEAR_S
     rate = false * _YEAR_S / site_s
-    shares = " ".join(f"{cadence / 60:g}min:{count:g}/{years:.0f}" for cadence, (count, years) in sorted(by_cadence.items()))
+    shares = " ".join(
+        f"{cadence / 60:g}min:{count:g}/{years:.0f}" for cadence, (count, years) in sorted(by_cadence.items())
+    )
     limit = 0.2 if percent <= 2 else 1.0
-    return f"{rate:.2f} false events a site-year ({false} in {site_s / _YEAR_S:.0f}: {shares}), other kinds {others}", rate <= limit
+    return (
+        f"{rate:.2f} false events a site-year ({false} in {site_s / _YEAR_S:.0f}: {shares}), other kinds {others}",
+        rate <= limit,
+    )
 
 
 def _blocks(random: Random, percent: int, noise: str, kind: str, blocks: int) -> tuple[str, bool]:
@@ -125,7 +130,10 @@ def _compare(history: History, events: list[Event], score: Score) -> None:
         score.pieces += len(inside)
         first, last = inside[0], inside[-1]
         score.delays.append(
-            sum(block.started <= point.started.timestamp() and point.started <= first.detected for point in of_site[block.site])
+            sum(
+                block.started <= point.started.timestamp() and point.started <= first.detected
+                for point in of_site[block.site]
+            )
         )
         score.onsets.append(abs(first.started.timestamp() - block.started) / history.cadence_s)
         if last.ended and block.ended:
@@ -147,7 +155,9 @@ def _replay(count: int, seed: int) -> int:
     random = Random(seed)
     points: list[Point] = []
     while len(points) < count:
-        points += calm_history(random, random.choice((0.01, 0.02, 0.06)), random.choice(NOISES), prefix=f"{len(points)}").points
+        points += calm_history(
+            random, random.choice((0.01, 0.02, 0.06)), random.choice(NOISES), prefix=f"{len(points)}"
+        ).points
     began = time.perf_counter()
     events = detect(points[:count])
     took = time.perf_counter() - began

@@ -85,7 +85,9 @@ def name(drafts: Iterable[Draft], known: Mapping[str, Sequence[Event]]) -> list[
     taken: set[str] = set()
     unnamed: list[Draft] = []
     for draft in sorted(drafts, key=lambda draft: (draft.series, draft.event.started)):
-        same = next((old for old in known.get(draft.series, ()) if old.id not in taken and overlap(old, draft.event)), None)
+        same = next(
+            (old for old in known.get(draft.series, ()) if old.id not in taken and overlap(old, draft.event)), None
+        )
         if same is None:
             unnamed.append(draft)
         else:
@@ -272,7 +274,9 @@ class Watch:
                 changed.append(withdrawn(old))
             elif id not in after:
                 after[id] = old
-        self._found = (self._found - set(before)) | {id for id in after if id not in before or after[id] is not before[id]}
+        self._found = (self._found - set(before)) | {
+            id for id in after if id not in before or after[id] is not before[id]
+        }
         if after:
             self._events[series] = after
         else:

@@ -48,6 +48,7 @@ ONLY_FROM = {
 MAY_USE = {
     "monitor.steps": ("monitor.vantage", "monitor.urls"),
     "monitor.vantage": (),
+    "monitor.store": (),
     "monitor.whoami": ("monitor.steps", "monitor.vantage", "monitor.urls"),
     "monitor.network_path": ("monitor.vantage",),
     "monitor.config": ("monitor.config_values", "monitor.config_yaml", "monitor.urls"),
@@ -121,6 +122,12 @@ def test_lower_layers_keep_to_themselves(package):
         if name.startswith("monitor.") and not within(name, allowed)
     }
     assert used == set()
+
+
+def test_only_the_store_speaks_sql():
+    databases = ("sqlalchemy", "alembic", "psycopg", "sqlite3")
+    speakers = {module for module in MODULES for name in imports(MODULES[module]) if within(name, databases)}
+    assert {module for module in speakers if not within(module, "monitor.store")} == set()
 
 
 def test_no_module_imports_itself_in_a_circle_at_load():

@@ -1,12 +1,13 @@
 """An episode from its announcement to its end: when it began, what supports it, when it was over."""
 
+import math
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from msgspec import Struct, field
 
 from monitor.detection.noise import Reporter
-from monitor.detection.series import ANNOUNCED, CERTAIN, OVER, Report, Seen, Series
+from monitor.detection.series import ANNOUNCED, CERTAIN, OVER, Ratios, Report, Seen, Series
 from monitor.models import Event, Kind, Network
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -14,7 +15,7 @@ _MOST_METHODS = 64
 _WORTH_NAMING = 0.05  # of the heaviest method: less is a false verdict among the true ones
 _SUREST = 0.999
 _SECOND_METHOD = 0.5
-_CAUTION, _CAUTION_IN_PART = 15.0, 60.0
+_CAUTION, _CAUTION_IN_PART = 10.0, 60.0
 # With so many probes reporting, one that stands alone is its own trouble, or a lie.
 _MANY_PROBES = 3
 
@@ -114,7 +115,7 @@ def announced(
     episode.support(trail)
     series.active = True
     series.trail.clear()
-    del series.lessons[:-len(trail)]
+    del series.lessons[: -len(trail)]
     for reporter in series.reporters.values():
         reporter.score = 0.0
     return episode
@@ -158,12 +159,11 @@ def standing(series: Series, episode: Episode) -> Episode:
     return copied
 
 
-def weighed(series: Series, reporter: Reporter, report: Report, false: float) -> Seen:
+def weighed(series: Series, reporter: Reporter, report: Report, false: float) -> Ratios:
     """Hand a report to the series, within what one probe may say."""
-    weight = report.weight
-    if report.blocked and series.saturated(reporter, report.at):
-        weight = 0.0
-    seen = series.weigh(report, false, weight)
-    if len(series.reporters) > 1:
-        reporter.score = max(0.0, reporter.score + (max(seen.full, seen.part) if report.blocked else seen.part))
-    return seen
+    if len(series.reporters) == 1:
+        return series.weigh(report, false, report.weight)
+    weight = 0.0 if report.blocked and series.saturated(reporter, report.at) else report.weight
+    full, part = series.weigh(report, false, weight)
+    reporter.score = max(0.0, reporter.score + math.log(max(full, part) if report.blocked else part))
+    return full, part

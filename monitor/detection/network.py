@@ -6,8 +6,8 @@ from msgspec import Struct, field
 
 from monitor.detection.episode import Episode, Minimum, announced, continued, weighed
 from monitor.detection.noise import MOST_RUN, Line, Reporter
-from monitor.detection.series import Lesson, Model, Report, Series, independence
 from monitor.detection.outage import Outage, tell_network
+from monitor.detection.series import Lesson, Model, Report, Series, independence
 from monitor.detection.silence import Silence
 from monitor.models import Kind, Network, Point, Status
 
@@ -19,6 +19,7 @@ _LEAST_SURE = 0.25
 _COMPANY = 0.3  # the share of a line's other sites that look bad at once when the line itself is in trouble
 _LATELY_S, _LATELY, _LATELY_PRIOR = 3600.0, 4.0, 10.0  # uneasy hours: the window in seconds and in reports; reports
 _TROUBLE_PRIOR, _TROUBLE_PRIOR_S = 0.5, 7 * 86400.0  # one in two weeks, until learned
+_MOST_RECENT = 1024
 _MOST_JOINT_ONSET = 0.3
 
 
@@ -81,18 +82,20 @@ class NetworkFold(Struct):
         repeated = independence(gap)
         report.weight = repeated * _believed(point.confidence)
         if gap < math.inf:
-            reporter.period += (min(gap, 4 * reporter.period or gap) - reporter.period) * (0.1 if reporter.period else 1)
+            reporter.period += (min(gap, 4 * reporter.period or gap) - reporter.period) * (
+                0.1 if reporter.period else 1
+            )
         if series.active:
             false, onset, joint = reporter.hazard(reporter.context), 0.0, False
         else:
             false, onset, joint = self._false(reporter, point.site, report)
         series.pass_time(report.at, onset)
-        seen = weighed(series, reporter, report, false)
+        ratios = weighed(series, reporter, report, false)
         if repeated >= _REPEATED or gap == math.inf:
             self._learn_later(series, reporter, report, joint)
-            reporter.moved(report.at, report.blocked)
-        reporter.at = report.at
-        series.settle(report, seen)
+            reporter.moved(report.blocked)
+        reporter.came(report.at)
+        series.settle(report, ratios)
         self._conclude(series, reporter, point, report)
 
     def _conclude(self, series: Series, reporter: Reporter, point: Point, report: Report) -> None:
@@ -112,7 +115,10 @@ class NetworkFold(Struct):
                     line.bad.pop(site, None)
                 return
             bad[site] = report.at
-            reporter.line.recent.append((report.at, site))
+            recent = reporter.line.recent
+            recent.append((report.at, site))
+            if len(recent) > _MOST_RECENT:
+                del recent[: _MOST_RECENT // 2]
         else:
             bad.pop(site, None)
 
@@ -130,19 +136,22 @@ class NetworkFold(Struct):
             return false, 0.0, False
         since = report.at - 1.5 * reporter.period - 60.0
         bad = sum(at >= since for other, at in line.bad.items() if other != site)
-        others = len(line.heard) - len(self.episodes) - (site not in self.episodes)
+        lately = max(_LATELY_S, _LATELY * reporter.period)
+        if not bad and line.recent[-1][0] < report.at - lately:
+            return false, 0.0, False
+        others = sum(at >= since for other, at in line.heard.items() if other != site and other not in self.episodes)
         if bad and bad >= min(others, max(2.0, _COMPANY * others)):
             if report.at > line.in_trouble_until:
                 line.troubles += 1
             line.in_trouble_until = report.at + 2 * reporter.period + 60.0
             onset = self._joint_onset(line, report.at) if report.blocked and not reporter.run else 0.0
             return line.joint(reporter.run, report.at - reporter.at), onset, True
-        return max(false, self._unease(reporter, site, report.at, others)), 0.0, False
+        return max(false, self._unease(reporter, site, report.at, lately) if others else 0.0), 0.0, False
 
-    def _unease(self, reporter: Reporter, site: str, at: float, others: int) -> float:
+    def _unease(self, reporter: Reporter, site: str, at: float, window: float) -> float:
         """How many reports of the line's other sites were bad lately: uneasy hours are every site's."""
         line = reporter.line
-        window = max(_LATELY_S, _LATELY * reporter.period)
+        others = len(line.heard) - 1
         line.recent = [seen for seen in line.recent if seen[0] >= at - window]
         bad = max(0, sum(seen[1] != site for seen in line.recent) - 1)  # one alone is everyday noise
         reports = others * min(window, at - line.first) / max(reporter.period, 1.0) if reporter.period else 0.0

@@ -132,7 +132,16 @@ class Reporter(Struct):
         if false or not self.hazards:
             self.weigh()
 
-    def moved(self, at: float, blocked: bool) -> None:
+    def came(self, at: float) -> None:
+        """A report came: smooth its period, and do not let a gap spoil it."""
+        gap, period = at - self.at, self.period
+        if not period:
+            self.period = 0.0 if gap == math.inf else gap
+        else:
+            self.period += ((gap if gap < 4 * period else 4 * period) - period) * 0.1
+        self.at = at
+
+    def moved(self, blocked: bool) -> None:
         """What the next report will be judged by."""
         if blocked:
             self.run += 1
@@ -141,7 +150,6 @@ class Reporter(Struct):
             self.clean = self.clean + 1 if not self.run else 1
             self.run = 0
         self.context = following(self.run, self.clean)
-        self.at = at
 
     def rest(self) -> None:
         """An episode is over: what follows has nothing to do with it."""

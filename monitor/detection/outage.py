@@ -5,7 +5,7 @@ import math
 from msgspec import Struct, field
 
 from monitor.detection.episode import Episode, Minimum, announced, continued, weighed
-from monitor.detection.noise import Line, Reporter
+from monitor.detection.noise import FAR, Line, Reporter, following
 from monitor.detection.series import Lesson, Model, Report, Series, independence
 from monitor.models import Kind, Network, Point, Status
 
@@ -42,19 +42,18 @@ class Outage(Struct):
             reporter.line.seen[0] += 1.0
             series.at = series.last_open = reporter.at = at
             return
-        gap = at - reporter.at
-        weight = independence(gap)
-        if gap < math.inf:
-            reporter.period += (min(gap, 4 * reporter.period or gap) - reporter.period) * (0.1 if reporter.period else 1)
+        # One good report says that it works, whatever else was tried in that minute.
+        weight = independence(at - reporter.at) if bad else 1.0
         report = Report(at, bad, probe, (), weight)
         series.pass_time(at, 0.0)
         context = reporter.context
-        seen = weighed(series, reporter, report, reporter.hazard(context))
+        ratios = weighed(series, reporter, report, reporter.hazard(context))
         if weight >= _REPEATED:
             series.learn_later(Lesson(reporter, context, bad, False, 1.0))
-            reporter.moved(at, bad)
-        reporter.at = at
-        series.settle(report, seen)
+            reporter.run = reporter.run + 1 if bad else 0
+            reporter.context = following(reporter.run, FAR)
+        reporter.came(at)
+        series.settle(report, ratios)
         self._conclude(report, network)
 
     def _conclude(self, report: Report, network: Network | None) -> None:

@@ -84,7 +84,9 @@ class Replay(Generic[Folded]):
             position = self._gone + index + 1
             if position % _NEAR == 0:
                 self._copies = [
-                    (at, copy) for at, copy in self._copies if at % _FAR == 0 or at == self._gone or at > position - 2 * _NEAR
+                    (at, copy)
+                    for at, copy in self._copies
+                    if at % _FAR == 0 or at == self._gone or at > position - 2 * _NEAR
                 ]
                 self._copies.append((position, deepcopy(self.fold)))
 

@@ -13,10 +13,10 @@ from monitor.detection.noise import Reporter
 
 _HOUR, _DAY = 3600.0, 86400.0
 
-# An event is announced at 19 to 1 and ends at 1 to 19. Wrongly announced events are then at most about `onset` / 19 a
+# An event is announced at 19 to 1 and ends at 1 to 200. Wrongly announced events are then at most about `onset` / 19 a
 # site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
 ANNOUNCED = 19.0
-OVER = 1 / 19
+OVER = 1 / 200  # a partial block has long breaks, and one event is to stay one
 CERTAIN = 99.0  # from here on what came before belongs to the episode
 _SUREST = 1e6  # odds; no surer, so that good reports can end it
 _COMMITTED = 0.002  # odds below which what was seen was noise, and teaches it
@@ -28,6 +28,8 @@ SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
 _LONGEST_TRAIL = 256
 _IN_PART, _SPELL_S = 0.6, 12 * _HOUR  # a partial episode shorter than that may have been one of the line's bad hours
 _THIN = 0.27  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
+_MOST_ONSET = 0.1
+_MOST_IDLE = 0.4
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
 _LEAST_WORTH = 0.5  # of a lesson that might have been a block: a missed block must not pass for the usual noise
 _FEW = 1e-9
@@ -37,22 +39,24 @@ _HINT, _HINTED = 1.5, 1.0
 class Model(Struct, frozen=True, kw_only=True):
     """What is believed of a state before looking. Rates are per second.
 
-    onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end, change:
-    a block lasts a week and changes its reach in two (tactical ones an hour, others for ever: the rates only say
-    how much evidence a change needs). full, part: how many reports say blocked; 40 % is what one of two resolvers or
+    onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end: a
+    block lasts a week, and changes its reach half as often as it ends (tactical ones last an hour, others for ever: the
+    rate only says how much evidence an end needs). full, part: how many reports say blocked; 40 % is what one of two resolvers or
     one of two paths gives. at_first: the odds that it is so when first looked at.
     """
 
     onset: float = 10.0 / (365.25 * _DAY)
     in_part: float = 0.75
     end: float = 1 / (7 * _DAY)
-    change: float = 1 / (14 * _DAY)
     full: float = 0.97
     part: float = 0.4
     at_first: float = 0.04
 
 
-class Seen(Struct, frozen=True):
+Ratios = tuple[float, float]  # how much likelier a report is when it is so, in full and in part
+
+
+class Seen(Struct, frozen=True, gc=False):
     """A report that may belong to an episode. full, part: nats in favour of either state."""
 
     at: float
@@ -63,7 +67,7 @@ class Seen(Struct, frozen=True):
     methods: tuple[str, ...]
 
 
-class Report(Struct):
+class Report(Struct, gc=False):
     """What one measurement says to a series. weight: 0 to 1, how much of a report it is."""
 
     at: float
@@ -73,7 +77,7 @@ class Report(Struct):
     weight: float = 1.0
 
 
-class Lesson(Struct, frozen=True):
+class Lesson(Struct, frozen=True, gc=False):
     """A report that teaches noise once it is known that nothing happened."""
 
     reporter: Reporter
@@ -93,7 +97,6 @@ class Series(Struct):
     active: bool = False  # announced and not over
     peak: float = 0.0  # the highest odds since things were quiet
     quiet: bool = False  # nothing but good reports for long: the odds need not be kept
-    part_rate: float = 0.4
     last_open: float | None = None
     before_trail: float | None = None  # the last good report before the trail begins
     trail: list[Seen] = field(default_factory=list)
@@ -112,31 +115,40 @@ class Series(Struct):
             self.full, self.part = model.at_first * (1 - model.in_part), model.at_first * model.in_part
             return
         gap = at - self.at
-        starts = min(0.1, model.onset * gap)
+        starts = model.onset * gap if model.onset * gap < _MOST_ONSET else _MOST_ONSET
         in_part = starts * model.in_part
-        in_full = max(starts - in_part, company)
+        in_full = starts - in_part
+        if company > in_full:
+            in_full = company
         if self.quiet:  # the level at which good reports hold the odds
             self.full, self.part, self.quiet = in_full * 0.03, in_part * 1.5, False
-        ends, changes = min(_MOST_CHANGE, model.end * gap), min(_MOST_CHANGE, model.change * gap)
+        ends = model.end * gap
+        if ends > _MOST_CHANGE:
+            ends = _MOST_CHANGE
+        changes = 0.5 * ends
         stays = 1 - ends - changes
         full, part = self.full, self.part
         scale = 1 / (1 - in_full - in_part + (full + part) * ends)
         self.full = (full * stays + in_full + part * changes) * scale
         self.part = (part * stays + in_part + full * changes) * scale
 
-    def weigh(self, report: Report, false: float, weight: float) -> Seen:
+    def weigh(self, report: Report, false: float, weight: float) -> Ratios:
         """The odds after a report. false: how likely it would be bad if nothing were the matter."""
         model = self.model
         if report.blocked:
-            full, part = model.full / false, self.part_rate / false
+            full, part = model.full / false, model.part / false
         else:
-            full, part = (1 - model.full) / (1 - false), (1 - self.part_rate) / (1 - false)
+            full, part = (1 - model.full) / (1 - false), (1 - model.part) / (1 - false)
         if weight < _INDEPENDENT:
             full, part = full**weight, part**weight
-        self.full = min(_SUREST, self.full * full)
-        self.part = min(_SUREST, self.part * part)
-        self.peak = max(self.peak, self.full + self.part)
-        return Seen(report.at, report.blocked, math.log(full), math.log(part), report.probe, report.methods)
+        self.full *= full
+        self.part *= part
+        odds = self.full + self.part
+        if odds > self.peak:
+            self.peak = odds
+            if odds > _SUREST:
+                self.full, self.part, self.peak = self.full * _SUREST / odds, self.part * _SUREST / odds, 0.0
+        return full, part
 
     def hint(self, at: float) -> None:
         """Open, but hindered: half as likely again in a partial block; never more than a hint."""
@@ -146,33 +158,41 @@ class Series(Struct):
                 self.part *= _HINT
             self.at = at
 
-    def settle(self, report: Report, seen: Seen) -> None:
+    def settle(self, report: Report, ratios: Ratios) -> None:
         """Keep the trail: it begins with a bad report, and is dropped when the odds say that it was noise."""
-        if not self.active and not report.blocked and self.odds < max(_COMMITTED, 4 * self._idle(report.at)):
+        if not report.blocked and not self.active and self._was_noise(report.at):
             self._commit()
         elif report.blocked or self.trail or self.active:
             if not self.trail:
                 self.before_trail = self.last_open
-            self.trail.append(seen)
+            full, part = ratios
+            self.trail.append(
+                Seen(report.at, report.blocked, math.log(full), math.log(part), report.probe, report.methods)
+            )
             if len(self.trail) > _LONGEST_TRAIL:
                 self._shorten()
         if not report.blocked:
             self.last_open = report.at
         self.at = report.at
 
-    def _idle(self, at: float) -> float:
-        return min(0.1, self.model.onset * (at - self.at)) if self.at is not None else 0.0
+    def _was_noise(self, at: float) -> bool:
+        odds = self.full + self.part
+        return odds < _COMMITTED or (self.at is not None and odds < min(_MOST_IDLE, 4 * self.model.onset * (at - self.at)))
 
     def _commit(self) -> None:
-        self.trail.clear()
-        worth = max(_LEAST_WORTH, 1 / (1 + self.peak))
-        for lesson in self.lessons:
-            _teach(lesson, worth)
-        self.lessons.clear()
+        if self.trail:
+            self.trail.clear()
+        if self.lessons:
+            worth = max(_LEAST_WORTH, 1 / (1 + self.peak))
+            for lesson in self.lessons:
+                _teach(lesson, worth)
+            self.lessons.clear()
         self.peak = 0.0
-        self.quiet = all(reporter.context == 0 for reporter in self.reporters.values())
+        self.quiet = True
         for reporter in self.reporters.values():
             reporter.score = 0.0
+            if reporter.context:
+                self.quiet = False
 
     def _shorten(self) -> None:
         dropped = self.trail[: _LONGEST_TRAIL // 2]
@@ -208,7 +228,7 @@ class Series(Struct):
         """How many reports at the head of the trail still belong to an episode that is over."""
         total = best = 0.0
         end = 0
-        partly = self.part_rate != self.model.part or self.favours_part()
+        partly = self.favours_part()
         for index, seen in enumerate(self.trail):
             total += seen.part if partly else seen.full
             if seen.blocked and total >= best:
@@ -228,13 +248,16 @@ class Series(Struct):
         """Whether this probe has said all that one probe may say while others report as well."""
         if self.active or reporter.score < _INFLUENCE or len(self.reporters) < 2:
             return False
-        others = [other for other in self.reporters.values() if other is not reporter and at - other.at < 3 * other.period + 60]
+        others = [
+            other
+            for other in self.reporters.values()
+            if other is not reporter and at - other.at < 3 * other.period + 60
+        ]
         return bool(others) and sum(other.score for other in others) < _SECONDED
 
     def over(self, lasted_s: float) -> None:
         """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""
         self.active = False
-        self.part_rate = self.model.part
         self.full = self.part = 0.0
         self.trail.clear()
         within = max((index for index, lesson in enumerate(self.lessons, 1) if lesson.false), default=0)

@@ -97,6 +97,8 @@ class Names:
 
 def storable(text: str) -> str:
     """The text, or, where it cannot stand in a column, a printable one of its own that can."""
+    if text.isascii() and len(text) <= LONGEST and "\x00" not in text:
+        return text
     encoded = text.encode("utf-8", "surrogatepass")
     clean = text.encode("utf-8", "replace").decode().replace("\x00", "�")
     if clean == text and len(encoded) <= LONGEST:
