@@ -41,6 +41,7 @@ class _Verdict(Struct):
     status: Status
     methods: tuple[str, ...] = ()
     confidence: float | None = None
+    confirmed: bool | None = None
     rule: str | None = None
 
 
@@ -132,6 +133,7 @@ class _Reading:
             status=verdict.status,
             methods=self._named(verdict.methods),
             confidence=verdict.confidence,
+            confirmed=verdict.confirmed is True,
             rule=self._word(verdict.rule or ""),
         )
 

@@ -281,6 +281,7 @@ class Point(Struct, frozen=True, kw_only=True):
     status: Status
     methods: tuple[str, ...] = ()
     confidence: float | None = None
+    confirmed: bool = False
     rule: str = ""
 
 

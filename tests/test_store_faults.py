@@ -449,3 +449,27 @@ def test_what_is_acknowledged_is_waited_for_whatever_the_server_is_set_to(postgr
 def test_errors_of_ours_stay_bugs(tmp_path: Path) -> None:
     with Store.open(f"sqlite:{tmp_path}/store.db") as store, pytest.raises(TypeError):
         store.append([msgspec.structs.replace(small(1), started=BEGAN.replace(tzinfo=None))])
+
+
+def test_names_of_a_transaction_that_was_not_are_forgotten(tmp_path: Path) -> None:
+    """Their numbers go to others: a name remembered from then would be told of the wrong verdicts."""
+    code = """
+        import resource, signal
+        from test_store_faults import failing
+        from store_cases import small, verdict
+        from monitor.models import Status
+        from monitor.store import Store
+
+        store = Store.open("sqlite:{folder}/store.db")
+        store.append([small(number) for number in range(100)])
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        never = verdict(Status.DOWN, ("never.was", "never.either"), rule="never")
+        assert failing(store.rejudge, lambda one: never, 2, lambda done, of: None).kind in ("full", "unavailable")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        store.append([small(200, verdict=verdict(Status.BLOCKED, ("a.b", "c.d"), rule="r"))])
+        *_, last = store.points()
+        assert (last.methods, last.rule) == (("a.b", "c.d"), "r"), last
+        assert {{one.method for one in store.rollups(methods=True)}} == {{"a.b", "c.d"}}
+    """
+    run_apart(code.format(folder=tmp_path))

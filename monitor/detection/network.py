@@ -60,7 +60,7 @@ class NetworkFold(Struct):
             line.seen[0] += 1.0
             series.at = series.last_open = reporter.at = at
             return
-        self._judge(series, reporter, point, Report(at, blocked, point.probe, point.methods))
+        self._judge(series, reporter, point, Report(at, blocked, point.probe, point.methods, confirmed=point.confirmed))
 
     def _reporter(self, series: Series, point: Point, at: float) -> Reporter:
         line = self.lines.get(point.probe)
@@ -89,6 +89,8 @@ class NetworkFold(Struct):
             false, onset, joint = reporter.hazard(reporter.context), 0.0, False
         else:
             false, onset, joint = self._false(reporter, point.site, report)
+            if report.confirmed and report.blocked and not joint:
+                false *= reporter.line.doubt()
         series.pass_time(report.at, onset)
         ratios = weighed(series, reporter, report, false)
         if repeated >= _REPEATED or gap == math.inf:
@@ -126,7 +128,7 @@ class NetworkFold(Struct):
         """What the report teaches, if it turns out that nothing happened."""
         share = 1 / (1 + len(reporter.line.bad)) if joint else 1.0
         context = min(reporter.run, MOST_RUN) if joint else reporter.context
-        series.learn_later(Lesson(reporter, context, report.blocked, joint, share))
+        series.learn_later(Lesson(reporter, context, report.blocked, joint, share, report.confirmed))
 
     def _false(self, reporter: Reporter, site: str, report: Report) -> tuple[float, float, bool]:
         """How likely the report is bad though nothing is the matter, the least chance of an onset, whether in company."""

@@ -39,6 +39,10 @@ _MEMORY = 20_000.0  # reports; beyond, the old ones fade: lines change over the 
 # Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver).
 _TROUBLE_S = 1200.0
 _TROUBLE_WORTH = 2.0
+# A confirmed verdict rests on a counterfactual repeated twice with the control succeeding: of false ones few should be
+# confirmed, until this line's own teach otherwise.
+_CONFIRMED_PRIOR = 0.15
+_CONFIRMED_WORTH = 3.0
 
 
 def following(run: int, clean: int) -> int:
@@ -59,12 +63,23 @@ class Line(Struct):
     bad: dict[str, float] = field(default_factory=dict)  # site -> when it was last reported blocked, unannounced
     recent: list[tuple[float, str]] = field(default_factory=list)  # bad reports of unannounced sites, of late
     heard: dict[str, float] = field(default_factory=dict)  # site -> when it was last judged
+    false_seen: float = 0.0
+    false_confirmed: float = 0.0
     troubles: float = 0.0
     in_trouble_until: float = -math.inf
 
     def rate(self) -> float:
         """How often a report that comes out of the blue is false."""
         return (self.false[0] + _FALSE_PRIOR) / (self.seen[0] + _SEEN_PRIOR)
+
+    def was_false(self, confirmed: bool, worth: float) -> None:
+        """A false report, and whether it was confirmed."""
+        self.false_seen += worth
+        self.false_confirmed += worth if confirmed else 0.0
+
+    def doubt(self) -> float:
+        """The share of false reports that are confirmed: how much less likely a confirmed one is false."""
+        return (self.false_confirmed + _CONFIRMED_PRIOR * _CONFIRMED_WORTH) / (self.false_seen + _CONFIRMED_WORTH)
 
     def joint(self, run: int, gap_s: float) -> float:
         """How likely another false report is while other sites of the line are bad, too."""

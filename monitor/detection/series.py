@@ -20,7 +20,7 @@ OVER = 1 / 200  # a partial block has long breaks, and one event is to stay one
 CERTAIN = 99.0  # from here on what came before belongs to the episode
 _SUREST = 1e6  # odds; no surer, so that good reports can end it
 _COMMITTED = 0.002  # odds below which what was seen was noise, and teaches it
-_CORRELATION_S = 90.0  # reports of one probe closer than this repeat each other: a line's hiccup lasts a minute or two
+_CORRELATION_S = 30.0  # reports of one probe closer than this repeat each other: a reconnecting line's hiccup
 _INDEPENDENT = 0.95  # weight from which a report counts in full
 _INFLUENCE = 8.0  # nats that one probe may bring forward where others report: twice that convinces, once does not
 _SECONDED = 6.0  # nats of all others from which a probe may say more: more than one false report brings
@@ -75,6 +75,7 @@ class Report(Struct, gc=False):
     probe: str = ""
     methods: tuple[str, ...] = ()
     weight: float = 1.0
+    confirmed: bool = False
 
 
 class Lesson(Struct, frozen=True, gc=False):
@@ -85,6 +86,7 @@ class Lesson(Struct, frozen=True, gc=False):
     false: bool
     joint: bool
     share: float
+    confirmed: bool = False
 
 
 class Series(Struct):
@@ -177,7 +179,9 @@ class Series(Struct):
 
     def _was_noise(self, at: float) -> bool:
         odds = self.full + self.part
-        return odds < _COMMITTED or (self.at is not None and odds < min(_MOST_IDLE, 4 * self.model.onset * (at - self.at)))
+        return odds < _COMMITTED or (
+            self.at is not None and odds < min(_MOST_IDLE, 4 * self.model.onset * (at - self.at))
+        )
 
     def _commit(self) -> None:
         if self.trail:
@@ -269,6 +273,8 @@ class Series(Struct):
 
 
 def _teach(lesson: Lesson, worth: float) -> None:
+    if lesson.false:
+        lesson.reporter.line.was_false(lesson.confirmed, worth)
     if lesson.joint:
         line, run = lesson.reporter.line, lesson.context
         line.joint_seen[run] += worth * lesson.share

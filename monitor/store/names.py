@@ -41,8 +41,8 @@ class Names:
         self._new = {}
 
     def forget_new(self) -> None:
-        """The transaction that would have brought new names is not."""
-        self._new = {}
+        """The transaction that would have brought new names is not: their numbers may go to others."""
+        self._new, self._text = {}, {}
 
     def numbers(self, database: "Database", connection: Connection, wanted: Iterable[Key]) -> dict[Key, int]:
         """The number of each, given now where it has none. In a writing transaction."""

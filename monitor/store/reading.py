@@ -32,7 +32,7 @@ from monitor.store.wanted import MOST_IDS, Latest, Wanted
 
 log = logging.getLogger(__name__)
 _MEASUREMENTS_AT_ONCE = 200
-_POINTS_AT_ONCE = 20_000
+_POINTS_AT_ONCE = 5000
 _reasons = msgspec.json.Decoder(tuple[Reason, ...])
 _v = verdicts.c
 
@@ -71,7 +71,18 @@ def measurement(database: Database, id: str) -> Measurement | None:
 
 def points(database: Database, wanted: Wanted) -> Iterator[Point]:
     """What detection needs of each judged measurement, in order of (started, id)."""
-    columns = (_v.started, _v.id, _v.site, _v.network, _v.probe, _v.status, _v.methods, _v.confidence, _v.rule)
+    columns = (
+        _v.started,
+        _v.id,
+        _v.site,
+        _v.network,
+        _v.probe,
+        _v.status,
+        _v.methods,
+        _v.confidence,
+        _v.rule,
+        _v.confirmed,
+    )
     while True:
         with database.reading() as connection:
             conditions = matching(database, connection, wanted)
@@ -86,9 +97,10 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
             found = [
                 Point(
                     id=id, site=texts[site], network=networks[network], probe=texts[probe], started=moment(started),
-                    status=STATUS_OF[status], methods=methods[how], confidence=confidence, rule=texts[rule],
+                    status=STATUS_OF[status], methods=methods[how], confidence=confidence, confirmed=confirmed,
+                    rule=texts[rule],
                 )
-                for started, id, site, network, probe, status, how, confidence, rule in rows
+                for started, id, site, network, probe, status, how, confidence, rule, confirmed in rows
             ]  # fmt: skip
         yield from found
         if len(rows) < _POINTS_AT_ONCE:

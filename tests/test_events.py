@@ -1,0 +1,450 @@
+"""What must always hold: the same verdicts give the same events, whatever the order; noise alone gives none.
+
+Histories are strings, one character a measurement: o ok, X blocked, ? inconclusive, d down, g geoblocked, h open though
+some attempts were cut, n no network, " " nothing measured.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from monitor.detection import replay
+from monitor.events import Minimum, Watch, detect, network_key, overlap
+from monitor.models import Event, Kind, Network, Point, Status
+
+START = datetime(2018, 1, 1, tzinfo=UTC)
+CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
+MOVILNET = Network(asn=27889, isp="Movilnet", country="VE", source="observed")
+SITE = "www.lapatilla.com"
+SAID = {
+    "o": (Status.OK, (), ""),
+    "X": (Status.BLOCKED, ("dns.nxdomain",), ""),
+    "T": (Status.BLOCKED, ("tls.reset", "dns.nxdomain"), ""),
+    "?": (Status.INCONCLUSIVE, (), "no_control"),
+    "n": (Status.INCONCLUSIVE, (), "network_down"),
+    "d": (Status.DOWN, (), ""),
+    "g": (Status.GEOBLOCKED, (), ""),
+    "h": (Status.OK, ("tls.reset",), ""),
+}
+
+
+def history(
+    drawn: str, *, site: str = SITE, network: Network = CANTV, probe: str = "", minutes: float = 10, **more: Any
+) -> list[Point]:
+    """A point for each character, so many minutes apart."""
+    points = []
+    for place, said in enumerate(drawn):
+        if said != " ":
+            status, methods, rule = SAID[said]
+            started = START + timedelta(minutes=minutes * place)
+            id = f"{site}/{network_key(network)}/{probe}/{place}"
+            fields = {"methods": methods, "rule": rule} | more
+            points.append(Point(id=id, site=site, network=network, probe=probe, started=started, status=status, **fields))
+    return points
+
+
+def place(moment: datetime | None, minutes: float = 10) -> int | None:
+    """Which measurement of a history that was."""
+    return None if moment is None else round((moment - START) / timedelta(minutes=minutes))
+
+
+def blocking(events: Iterable[Event]) -> list[Event]:
+    return [event for event in events if event.kind is Kind.BLOCKING]
+
+
+def spans(events: Iterable[Event]) -> list[tuple[int | None, int | None]]:
+    """Where the blocking events of a history begin and end."""
+    return [(place(event.started), place(event.ended)) for event in blocking(events)]
+
+
+def lone_noise(length: int, share: float, seed: int = 1) -> str:
+    random = Random(seed)
+    return "".join("X" if random.random() < share else "o" for _ in range(length))
+
+
+# --- blocks --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("drawn", "found"),
+    {
+        "quiet": ("o" * 500, []),
+        "lone-false-verdicts": ("oooooooooXoooooooooooXoooooooooooooooXooo" * 9, []),
+        "block": ("o" * 300 + "X" * 30, [(300, None)]),
+        "block-that-ends": ("o" * 300 + "X" * 30 + "o" * 30, [(300, 330)]),
+        "two-blocks-hours-apart": ("o" * 300 + "X" * 12 + "o" * 30 + "X" * 12 + "o" * 30, [(300, 312), (342, 354)]),
+        "a-good-hour-is-no-end": ("o" * 300 + "X" * 20 + "oo" + "X" * 20 + "o" * 30, [(300, 342)]),
+        "gaps-do-not-split": ("o" * 300 + "X" * 12 + " " * 500 + "X" * 12 + "o" * 30, [(300, 824)]),
+        "inconclusive-moves-nothing": ("o" * 300 + "?X" * 12 + "?" * 90, [(301, None)]),
+        "only-inconclusive": ("o" * 300 + "?" * 300, []),
+        "down-is-no-blocking": ("o" * 300 + "d" * 300, []),
+        "geoblocked-is-no-blocking": ("o" * 300 + "g" * 300, []),
+        "hindered-is-no-blocking": ("o" * 300 + "h" * 300, []),
+        "down-while-blocked": ("o" * 300 + "X" * 12 + "d" * 60 + "X" * 12, [(300, None)]),
+        "in-part": ("o" * 300 + "XooXoXooXXoooXoXoXooXooXXoXoo" * 3 + "o" * 60, [(300, 385)]),
+    }.values(),
+    ids=lambda value: None,
+)
+def test_what_is_found_in_a_history(drawn: str, found: list[tuple[int, int | None]]) -> None:
+    assert spans(detect(history(drawn))) == found
+
+
+def test_a_site_blocked_when_first_seen_is_blocked_since_at_least_then():
+    [event] = detect(history("X" * 12 + "o" * 30))
+    assert event.started_range == (None, START)
+    assert place(event.ended) == 12
+
+
+def test_nothing_comes_of_nothing():
+    assert detect([]) == []
+    assert Watch().add([]) == [] and Watch().events() == []
+
+
+def test_the_ranges_are_the_last_contrary_and_the_first_supporting_measurement():
+    [event] = detect(history("o" * 300 + "?X" + "X" * 20 + "?" + "o" * 30))
+    assert tuple(map(place, event.started_range)) == (299, 301)
+    assert event.ended_range is not None
+    assert tuple(map(place, event.ended_range)) == (321, 323)
+    assert (event.measurements, event.probes, event.methods) == (21, 1, ("dns.nxdomain",))
+    assert event.started <= event.detected and (place(event.detected) or 0) - 301 <= 6
+    assert event.confidence >= 0.99 and event.network == CANTV
+
+
+@pytest.mark.parametrize("minutes", [5, 10, 60, 1440])
+def test_every_cadence_finds_a_block(minutes: float):
+    [event] = blocking(detect(history("o" * 60 + "X" * 12 + "o" * 20, minutes=minutes)))
+    assert (place(event.started, minutes), place(event.ended, minutes)) == (60, 72)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.06])
+def test_the_noise_of_a_series_is_learned(share: float):
+    noise = lone_noise(4000, share)
+    [event] = detect(history(noise + "oo" + "X" * 20 + "o" * 30))
+    assert place(event.started) == 4002
+    assert (place(event.detected) or 0) - 4002 < (4 if share < 0.05 else 6)
+
+
+def test_a_line_whose_false_verdicts_come_in_bursts_makes_no_events():
+    random = Random(3)
+    drawn = "".join("o" * random.randint(60, 300) + "X" * random.randint(2, 6) for _ in range(100))
+    assert detect(history(drawn)) == []
+
+
+def test_a_burst_over_all_sites_of_a_line_is_the_lines_trouble():
+    drawn = "o" * 100 + ("XXX" + "o" * 90) * 12
+    points = [point for number in range(12) for point in history(drawn, site=f"site{number}.example")]
+    assert blocking(detect(points)) == []
+
+
+def test_a_national_block_of_all_sites_at_once_is_found():
+    points = [point for n in range(20) for point in history("o" * 300 + "X" * 60 + "o" * 20, site=f"site{n}.example")]
+    assert spans(detect(points)) == [(300, 360)] * 20
+
+
+def test_a_weak_verdict_says_less():
+    weak = history("o" * 300 + "X" * 6, confidence=0.3)
+    assert blocking(detect(history("o" * 300 + "X" * 6, confidence=0.9)))
+    assert not blocking(detect(weak))
+
+
+def test_the_methods_of_an_event_are_ordered_by_weight():
+    [event] = detect(history("o" * 300 + "X" * 8 + "T" * 30))
+    assert event.methods == ("tls.reset", "dns.nxdomain")
+    [event] = detect(history("o" * 300 + "X" * 80 + "T"))
+    assert event.methods == ("dns.nxdomain",), "one in eighty is a false verdict among true ones"
+
+
+def test_measurements_in_the_same_minute_repeat_each_other():
+    points = history("o" * 300)
+    burst = [replace(p, started=points[-1].started + timedelta(seconds=5 * n)) for n, p in enumerate(history("X" * 8), 1)]
+    burst = [replace(point, id=f"burst{n}") for n, point in enumerate(burst)]
+    assert detect([*points, *burst]) == []
+
+
+def test_attempts_that_were_cut_make_a_partial_block_likelier():
+    cut = detect(history("o" * 300 + "hXhhhXhhhXhhhXhhXhhh"))
+    open_ = detect(history("o" * 300 + "oXoooXoooXoooXooXooo"))
+    assert len(blocking(cut)) == 1 and not blocking(open_)
+
+
+def test_a_site_that_always_opens_with_effort_is_used_to_it():
+    assert detect(history("h" * 600 + "X" + "h" * 60)) == []
+
+
+# --- probes --------------------------------------------------------------------------------------------------------
+
+
+def probes(*drawn: str, minutes: float = 10) -> list[Point]:
+    """Several probes on one network, a little after each other."""
+    return [
+        replace(point, started=point.started + timedelta(seconds=120 * number))
+        for number, one in enumerate(drawn)
+        for point in history(one, probe=f"probe{number}", minutes=minutes)
+    ]
+
+
+def test_no_single_probe_makes_a_headline_when_more_are_asked_for():
+    lone = history("o" * 100 + "X" * 400, probe="a")
+    assert blocking(detect(lone, Minimum(3, 1)))
+    assert detect(lone, Minimum(3, 2)) == []
+
+
+def test_one_probe_against_two_is_its_own_trouble():
+    assert blocking(detect(probes("o" * 200 + "X" * 400, "o" * 600, "o" * 600))) == []
+
+
+def test_a_liar_does_not_turn_the_noise_of_others_into_an_event():
+    noisy = lone_noise(3000, 0.02, 5), lone_noise(3000, 0.02, 6)
+    assert blocking(detect(probes("o" * 200 + "X" * 2800, *noisy), Minimum(3, 2))) == []
+
+
+def test_several_probes_that_agree_are_counted():
+    [event] = blocking(detect(probes(*["o" * 200 + "X" * 20 + "o" * 30] * 3), Minimum(3, 3)))
+    assert event.probes == 3 and event.measurements == 60
+
+
+def test_two_probes_find_a_partial_block():
+    random = Random(4)
+    drawn = ["o" * 300 + "".join(random.choice("XXooo") for _ in range(100)) for _ in range(2)]
+    assert len(blocking(detect(probes(*drawn)))) == 1
+
+
+# --- other kinds ---------------------------------------------------------------------------------------------------
+
+
+def test_a_site_that_is_down_for_all_is_an_outage():
+    points = history("o" * 100 + "d" * 20 + "o" * 30) + history("o" * 100 + "d" * 20 + "o" * 30, network=MOVILNET)
+    [event] = detect(points)
+    assert (event.kind, event.site, event.network) == (Kind.SITE_OUTAGE, SITE, None)
+    assert (place(event.started), place(event.ended), event.probes) == (100, 120, 2)
+
+
+def test_a_site_that_is_down_now_is_told():
+    [event] = detect(history("o" * 100 + "d" * 20))
+    assert event.kind is Kind.SITE_OUTAGE and event.ended is None
+
+
+def test_a_site_that_others_reach_is_not_down():
+    points = history("o" * 100 + "d" * 30) + [
+        point for n in range(3) for point in history("o" * 130, network=replace(MOVILNET, asn=n + 1))
+    ]
+    assert detect(points) == []
+
+
+def test_a_network_that_fails_for_all_sites_is_an_outage_and_no_blocking():
+    points = [point for n in range(4) for point in history("o" * 100 + "n" * 20 + "o" * 30, site=f"site{n}.example")]
+    [event] = detect(points)
+    assert (event.kind, event.site, event.network) == (Kind.NETWORK_OUTAGE, None, CANTV)
+    assert (place(event.started), place(event.ended)) == (100, 120)
+    [event] = detect(points[: len(points) - 4 * 30] if False else [p for p in points if (place(p.started) or 0) < 115])
+    assert event.ended is None
+
+
+def test_a_site_still_blocked_when_the_network_comes_back_is_blocked():
+    others = [p for n in range(3) for p in history("o" * 300 + "n" * 20 + "o" * 60, site=f"site{n}.example")]
+    events = detect(others + history("o" * 300 + "n" * 20 + "X" * 60))
+    assert [(event.kind, place(event.started)) for event in events] == [(Kind.NETWORK_OUTAGE, 300), (Kind.BLOCKING, 320)]
+
+
+def test_a_network_that_stops_reporting_is_silent():
+    [event] = detect(history("o" * 100 + " " * 60 + "o" * 100))
+    assert (event.kind, event.site, event.network) == (Kind.SILENCE, None, CANTV)
+    assert (place(event.started), place(event.ended), event.measurements, event.probes) == (100, 160, 0, 0)
+
+
+def test_silence_is_looked_for_until_now():
+    points = history("o" * 100)
+    assert detect(points) == []
+    [event] = detect(points, now=START + timedelta(days=2))
+    assert event.kind is Kind.SILENCE and event.ended is None
+    [event] = detect(points + history("o" * 200, network=MOVILNET))
+    assert event.network == CANTV
+
+
+@pytest.mark.parametrize("minutes", [5, 60, 1440])
+def test_silence_is_told_by_the_networks_own_cadence(minutes: float):
+    assert detect(history("o" * 60 + " " + "o" * 30, minutes=minutes)) == []
+    assert len(detect(history("o" * 60 + " " * 12 + "o" * 30, minutes=minutes))) == 1
+
+
+def test_a_laptop_that_sleeps_every_night_is_used_to_it():
+    night = detect(history(("o" * 90 + " " * 54) * 12))
+    assert len(night) == 2
+    assert len(detect(history(("o" * 90 + " " * 54) * 12 + " " * 80 + "o" * 90))) == 3
+
+
+def test_a_history_too_short_has_no_cadence():
+    assert detect(history("o" * 10 + " " * 99 + "o")) == []
+
+
+def test_a_measurement_between_two_networks_belongs_to_none():
+    assert detect(history("X" * 100, rule="network_changed")) == []
+
+
+# --- order, duplicates, late points --------------------------------------------------------------------------------
+
+drawn_points = st.lists(st.text("ooooXXXXXX?dnhg ", max_size=80), min_size=1, max_size=3).map(
+    lambda drawn: [
+        point
+        for number, one in enumerate(drawn)
+        for point in history(one, site=f"site{number % 2}.example", probe=f"{number // 2}", network=(CANTV, MOVILNET)[number % 2])
+    ]
+)
+
+
+def contents(events: Iterable[Event]) -> list[Event]:
+    return [replace(event, revision=0) for event in events]
+
+
+@settings(deadline=None)
+@given(drawn_points, st.randoms(use_true_random=False))
+def test_the_order_in_which_points_are_read_does_not_matter(points: list[Point], random: Any):
+    shuffled = points + random.sample(points, len(points) // 2)
+    random.shuffle(shuffled)
+    assert detect(shuffled) == detect(points)
+
+
+@settings(deadline=None)
+@given(drawn_points, st.randoms(use_true_random=False), st.integers(1, 30))
+def test_watching_finds_what_reading_everything_finds(points: list[Point], random: Any, step: int):
+    watch = Watch()
+    random.shuffle(points)
+    for at in range(0, len(points), step):
+        watch.add(points[at : at + step])
+    now = {(event.kind, event.site, event.network, event.started): event for event in watch.events()}
+    then = {(event.kind, event.site, event.network, event.started): event for event in detect(points)}
+    assert {key: replace(event, id="", revision=0) for key, event in now.items()} == {
+        key: replace(event, id="", revision=0) for key, event in then.items()
+    }
+
+
+@settings(deadline=None)
+@given(drawn_points)
+def test_events_of_a_series_alternate(points: list[Point]):
+    for minimum in (Minimum(), Minimum(1, 1), Minimum(5, 2)):
+        events = detect(points, minimum)
+        for event in events:
+            assert (event.started_range[0] or event.started) <= event.started <= event.detected
+            assert event.ended is None or event.ended >= event.started
+            assert 0 < event.confidence < 1
+        for kind in Kind:
+            for network in (CANTV, MOVILNET, None):
+                for site in ("site0.example", "site1.example", None):
+                    series = [e for e in events if (e.kind, e.network, e.site) == (kind, network, site)]
+                    for one, next_ in zip(series, series[1:], strict=False):
+                        assert one.ended is not None and one.ended <= next_.started
+        assert len({event.id for event in events}) == len(events)
+
+
+def test_points_with_one_id_count_once():
+    assert detect(history("o" * 300 + "X") * 20) == []
+    one = replace(history("X")[0], started=START + timedelta(days=1))
+    both = [*history("o" * 300), *(replace(one, started=START + timedelta(minutes=n)) for n in range(50))]
+    assert detect(both) == detect(both[::-1]) == []
+
+
+def test_the_id_survives_late_and_missing_lines():
+    points = history("o" * 300 + "X" * 60 + "o" * 40 + "X" * 60 + "o" * 30)
+    ids = [event.id for event in detect(points)]
+    assert len(ids) == 2
+    for seed in range(20):
+        some = Random(seed).sample(points, len(points) - 5)
+        assert [event.id for event in detect(some)] == ids
+
+
+def test_a_watch_tells_what_is_new_and_what_changed():
+    watch = Watch()
+    points = history("o" * 300 + "X" * 40 + "o" * 30)
+    told = [event for point in points for event in watch.add([point])]
+    assert [event.revision for event in told] == list(range(1, len(told) + 1))
+    assert len({event.id for event in told}) == 1 and len(told) < 12
+    assert told[0].ended is None and place(told[-1].ended) == 340
+    assert contents(watch.events()) == contents(detect(points)) and watch.events()[0] == told[-1]
+
+
+def test_a_watch_keeps_the_names_of_stored_events():
+    points = history("o" * 300 + "X" * 100 + "o" * 30)
+    first = Watch()
+    first.add(points[:350])
+    [stored] = first.events()
+    stored = replace(stored, id="as-stored", revision=7)
+    again = Watch(Minimum(), [stored])
+    assert again.events() == [stored]
+    changed = again.add(points[320:])
+    assert {event.id for event in changed} == {"as-stored"} and changed[-1].revision > 7
+    [event] = again.events()
+    assert (event.started, event.started_range, event.detected) == (stored.started, stored.started_range, stored.detected)
+    assert place(event.ended) == 400
+
+
+def test_stored_events_without_new_points_stay():
+    [stored] = detect(history("o" * 300 + "X" * 100 + "o" * 30))
+    watch = Watch(Minimum(), [stored])
+    watch.add([replace(p, started=p.started + timedelta(days=30), id=p.id + "later") for p in history("o" * 100)])
+    assert watch.events() == [stored]
+
+
+def test_a_watch_knows_silence_by_the_clock():
+    watch = Watch()
+    assert watch.tick(START) == []
+    watch.add(history("o" * 100))
+    assert watch.tick(START + timedelta(minutes=1010)) == []
+    [event] = watch.tick(START + timedelta(days=2))
+    assert event.kind is Kind.SILENCE
+    assert watch.tick(START + timedelta(days=1)) == [] == watch.tick(START + timedelta(days=3))
+    [ended] = watch.add(history(" " * 500 + "o"))
+    assert ended.id == event.id and place(ended.ended) == 500
+
+
+def test_an_event_that_a_late_measurement_denies_is_withdrawn():
+    watch = Watch()
+    [event] = watch.add(history("o" * 300 + "X" * 5))
+    late = [
+        replace(p, id=p.id + "late", started=p.started + timedelta(minutes=5)) for p in history(" " * 300 + "o" * 5)
+    ]
+    changed = watch.add(late)
+    assert watch.events() == []
+    [withdrawn] = changed
+    assert (withdrawn.id, withdrawn.revision, withdrawn.confidence) == (event.id, 2, 0.0)
+    assert withdrawn.ended == withdrawn.started
+
+
+def test_a_watch_remembers_so_much_and_no_more(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(replay, "MOST_KEPT", 4096)
+    points = history("o" * 3000 + "X" * 20 + "o" * 6000)
+    watch = Watch()
+    for at in range(0, len(points), 50):
+        watch.add(points[at : at + 50])
+    assert watch.refused == 0
+    assert len(watch.add(history("X")) + watch.add(points[:10])) == 0 and watch.refused > 0
+    assert contents(watch.events()) == contents(detect(points))
+    late = [replace(p, id=p.id + "late", started=p.started + timedelta(minutes=5)) for p in points[8000:8010]]
+    watch.add(late)
+    assert contents(watch.events()) == contents(detect([*points, *late]))
+
+
+def test_networks_are_told_apart_by_number_then_by_name():
+    assert network_key(CANTV) == "AS8048"
+    assert network_key(Network(isp="Inter", country="VE")) == "inter/VE"
+    assert network_key(Network()) == "/"
+    drawn = "o" * 300 + "X" * 30
+    [event] = blocking(detect(history(drawn, network=Network(isp="Inter"))))
+    assert event.network is not None and event.network.isp == "Inter"
+
+
+def test_what_is_known_of_a_network_is_kept():
+    late = [replace(p, network=Network(asn=8048)) for p in history("o" * 300 + "X" * 30)[250:]]
+    [event] = blocking(detect(history("o" * 250) + late))
+    assert event.network is not None and event.network.isp == "CANTV"
+
+
+def test_overlap():
+    [event] = detect(history("o" * 300 + "X" * 60 + "o" * 40))
+    assert overlap(event, event)
+    assert not overlap(event, replace(event, started=START + timedelta(days=9), ended=None))
