@@ -51,7 +51,8 @@ def main() -> int:
         if chosen.only in name:
             line, good = run(Random(f"{chosen.seed} {name}"))
             missed |= not good
-            print(f"{name:<28} {line}{'' if good else '   MISSED'}", flush=True)
+            sys.stdout.write(f"{name:<28} {line}{'' if good else '   MISSED'}\n")
+            sys.stdout.flush()
     return int(missed)
 
 
@@ -161,7 +162,7 @@ def _replay(count: int, seed: int) -> int:
     began = time.perf_counter()
     events = detect(points[:count])
     took = time.perf_counter() - began
-    print(f"{count} verdicts in {took:.1f} s, {count / took:.0f} a second, {len(events)} events")
+    sys.stdout.write(f"{count} verdicts in {took:.1f} s, {count / took:.0f} a second, {len(events)} events\n")
     return 0
 
 

@@ -13,7 +13,8 @@ MODULES = {
 }
 
 CORE = (
-    "monitor.models", "monitor.failures", "monitor.addresses", "monitor.verdict", "monitor.detection", "monitor.events", "monitor.incidents",
+    "monitor.models", "monitor.failures", "monitor.addresses", "monitor.verdict", "monitor.detection",
+    "monitor.events", "monitor.incidents",
 )  # fmt: skip
 # What the core may use: nothing that has a clock, chance, or the world in it.
 PURE = {

@@ -246,7 +246,8 @@ def test_no_text_raises_anything_but_a_configuration_error_of_one_line(text):
 
 
 @pytest.mark.parametrize(
-    "url", ["socks5://127.0.0.1:9050", "socks5h://tor.example:9050/", "http://u:p@[::1]:8080", "https://u:p%40@proxy:443"]
+    "url",
+    ["socks5://127.0.0.1:9050", "socks5h://tor.example:9050/", "http://u:p@[::1]:8080", "https://u:p%40@proxy:443"],
 )
 def test_a_proxy_is_valid(url):
     [found] = parse(f"vantages:\n- name: tor\n  via:\n    proxy: {url}", "p").vantages

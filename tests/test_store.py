@@ -142,7 +142,7 @@ def test_points_say_of_each_judged_measurement_what_detection_needs(store: Store
         Point(
             id=one.id, site=one.site, network=one.network, probe=one.probe, started=one.started,
             status=one.verdict.status, methods=one.verdict.methods, confidence=one.verdict.confidence,
-            rule=one.verdict.rule,
+            confirmed=one.verdict.confirmed, rule=one.verdict.rule,
         )
         for one in in_order(kept) if one.verdict
     ]  # fmt: skip

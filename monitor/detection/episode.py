@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 
 from monitor.detection.noise import Reporter
-from monitor.detection.series import ANNOUNCED, CERTAIN, OVER, Ratios, Report, Seen, Series
+from monitor.detection.series import ANNOUNCED, CERTAIN, Ratios, Report, Seen, Series
 from monitor.models import Event, Kind, Network
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -132,11 +132,11 @@ def _enough_probes(series: Series, trail: list[Seen], minimum: Minimum) -> bool:
 def continued(series: Series, episode: Episode, report: Report) -> bool:
     """Take the last report into account; whether the episode is over now."""
     odds = series.odds
-    if odds >= CERTAIN:
+    if odds >= CERTAIN and report.blocked:
         episode.support(series.trail)
         episode.odds = max(episode.odds, odds)
         series.trail.clear()
-    elif odds < OVER and not report.blocked:
+    elif series.ends(report):
         end = series.likelier_end()
         episode.support(series.trail[:end])
         contrary = [seen.at for seen in series.trail[end:] if not seen.blocked]

@@ -35,6 +35,8 @@ _UNEASY = 1.1  # a little more likely soon after a false one
 _UNEASY_WORTH = 12.0
 _CHANCE = 0.05  # so much a learned hazard differs by chance
 _LEAST, _MOST = 5e-4, 0.97
+_MOST_TO_GO_ON = 0.5  # whatever was learned, a burst is as likely over: what goes on and on is a block, not noise
+_STALE = 1.1  # hazards are weighed anew when so much more has been seen
 _MEMORY = 20_000.0  # reports; beyond, the old ones fade: lines change over the months
 # Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver).
 _TROUBLE_S = 1200.0
@@ -102,15 +104,19 @@ class Reporter(Struct):
     seen: list[float] = field(default_factory=lambda: [0.0] * CONTEXTS)
     false: list[float] = field(default_factory=lambda: [0.0] * CONTEXTS)
     hazards: list[float] = field(default_factory=list)
+    weighed_at: float = -1.0  # how much was known of lone reports when the hazards were weighed
 
     def hazard(self, context: int) -> float:
         """How likely a report in this context is false."""
-        return (self.hazards or self._weighed())[context]
+        if self.seen[0] + self.line.seen[0] > _STALE * self.weighed_at:
+            self.weigh()
+        return self.hazards[context]
 
     def weigh(self) -> None:
         """The hazards anew, from what was learned."""
         line = self.line
         rate = (self.false[0] + _BORROWED * line.rate()) / (self.seen[0] + _BORROWED)
+        self.weighed_at = self.seen[0] + line.seen[0]
         hazards = [_within(rate)]
         pooled = own = rate
         for context in range(1, CONTEXTS):
@@ -123,17 +129,13 @@ class Reporter(Struct):
             pooled = (line.false[context] + worth * prior) / (line.seen[context] + worth)
             borrowed = _BORROWED_RUN if context >= _FIRST_RUN else _UNEASY_WORTH
             own = (self.false[context] + borrowed * pooled) / (self.seen[context] + borrowed)
-            hazards.append(_within(max(own, rate)))
+            hazards.append(_within(max(min(own, _MOST_TO_GO_ON), rate)))
         self.hazards = hazards
 
     def burstiness(self) -> float:
         """How much likelier a report is false right after a false one than out of the blue; 0 for lone noise."""
-        hazards = self.hazards or self._weighed()
-        return max(0.0, max(hazards[1 : _FIRST_RUN + 1]) - 2 * hazards[0] - _CHANCE)
-
-    def _weighed(self) -> list[float]:
-        self.weigh()
-        return self.hazards
+        lone = self.hazard(0)
+        return max(0.0, max(self.hazards[1 : _FIRST_RUN + 1]) - 2 * lone - _CHANCE)
 
     def learn(self, context: int, false: bool, worth: float) -> None:
         """One report of a site that was not blocked."""
@@ -144,7 +146,7 @@ class Reporter(Struct):
             if table.seen[0] > _MEMORY:
                 table.seen[:] = [value / 2 for value in table.seen]
                 table.false[:] = [value / 2 for value in table.false]
-        if false or not self.hazards:
+        if false:
             self.weigh()
 
     def came(self, at: float) -> None:

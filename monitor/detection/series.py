@@ -9,14 +9,14 @@ import math
 
 from msgspec import Struct, field
 
-from monitor.detection.noise import Reporter
+from monitor.detection.noise import Reporter, following
 
 _HOUR, _DAY = 3600.0, 86400.0
 
-# An event is announced at 19 to 1 and ends at 1 to 200. Wrongly announced events are then at most about `onset` / 19 a
+# An event is announced at 19 to 1 and ends at 1 to 100. Wrongly announced events are then at most about `onset` / 19 a
 # site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
 ANNOUNCED = 19.0
-OVER = 1 / 200  # a partial block has long breaks, and one event is to stay one
+_OVER = 1 / 100  # a partial block has long breaks, and one event is to stay one
 CERTAIN = 99.0  # from here on what came before belongs to the episode
 _SUREST = 1e6  # odds; no surer, so that good reports can end it
 _COMMITTED = 0.002  # odds below which what was seen was noise, and teaches it
@@ -27,9 +27,11 @@ _SECONDED = 6.0  # nats of all others from which a probe may say more: more than
 SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
 _LONGEST_TRAIL = 256
 _IN_PART, _SPELL_S = 0.6, 12 * _HOUR  # a partial episode shorter than that may have been one of the line's bad hours
+_TELLING = following(4, 0)  # four bad reports before this one are no unease
 _THIN = 0.27  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
 _MOST_ONSET = 0.1
 _MOST_IDLE = 0.4
+_CHANGES = 0.05  # so much as often as it ends, a block changes between full and in part
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
 _LEAST_WORTH = 0.5  # of a lesson that might have been a block: a missed block must not pass for the usual noise
 _FEW = 1e-9
@@ -39,15 +41,15 @@ _HINT, _HINTED = 1.5, 1.0
 class Model(Struct, frozen=True, kw_only=True):
     """What is believed of a state before looking. Rates are per second.
 
-    onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end: a
-    block lasts a week, and changes its reach half as often as it ends (tactical ones last an hour, others for ever: the
-    rate only says how much evidence an end needs). full, part: how many reports say blocked; 40 % is what one of two resolvers or
-    one of two paths gives. at_first: the odds that it is so when first looked at.
+    onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end: a block
+    lasts a month (tactical ones an hour, others for ever: the rate only says how much evidence an end needs). full,
+    part: how many reports say blocked; 40 % is what one of two resolvers or one of two paths gives. at_first: the odds
+    that it is so when first looked at.
     """
 
-    onset: float = 10.0 / (365.25 * _DAY)
+    onset: float = 6.0 / (365.25 * _DAY)
     in_part: float = 0.75
-    end: float = 1 / (7 * _DAY)
+    end: float = 1 / (30 * _DAY)
     full: float = 0.97
     part: float = 0.4
     at_first: float = 0.04
@@ -97,6 +99,7 @@ class Series(Struct):
     full: float = 0.0
     part: float = 0.0
     active: bool = False  # announced and not over
+    idle: float = 0.0  # the odds at which nothing is the matter, at the present cadence
     peak: float = 0.0  # the highest odds since things were quiet
     quiet: bool = False  # nothing but good reports for long: the odds need not be kept
     last_open: float | None = None
@@ -110,6 +113,10 @@ class Series(Struct):
         """For "it is so", against "it is not"."""
         return self.full + self.part
 
+    def ends(self, report: Report) -> bool:
+        """Whether an episode is over with this report."""
+        return not report.blocked and self.odds < max(_OVER, self.idle)
+
     def pass_time(self, at: float, company: float) -> None:
         """What may have changed since the last report. company: the least chance of a change, 0 where nothing hints."""
         model = self.model
@@ -117,6 +124,7 @@ class Series(Struct):
             self.full, self.part = model.at_first * (1 - model.in_part), model.at_first * model.in_part
             return
         gap = at - self.at
+        self.idle = min(_MOST_IDLE, 4 * model.onset * gap)
         starts = model.onset * gap if model.onset * gap < _MOST_ONSET else _MOST_ONSET
         in_part = starts * model.in_part
         in_full = starts - in_part
@@ -127,7 +135,7 @@ class Series(Struct):
         ends = model.end * gap
         if ends > _MOST_CHANGE:
             ends = _MOST_CHANGE
-        changes = 0.5 * ends
+        changes = _CHANGES * ends
         stays = 1 - ends - changes
         full, part = self.full, self.part
         scale = 1 / (1 - in_full - in_part + (full + part) * ends)
@@ -162,7 +170,7 @@ class Series(Struct):
 
     def settle(self, report: Report, ratios: Ratios) -> None:
         """Keep the trail: it begins with a bad report, and is dropped when the odds say that it was noise."""
-        if not report.blocked and not self.active and self._was_noise(report.at):
+        if not report.blocked and not self.active and self.odds < max(_COMMITTED, self.idle):
             self._commit()
         elif report.blocked or self.trail or self.active:
             if not self.trail:
@@ -176,12 +184,6 @@ class Series(Struct):
         if not report.blocked:
             self.last_open = report.at
         self.at = report.at
-
-    def _was_noise(self, at: float) -> bool:
-        odds = self.full + self.part
-        return odds < _COMMITTED or (
-            self.at is not None and odds < min(_MOST_IDLE, 4 * self.model.onset * (at - self.at))
-        )
 
     def _commit(self) -> None:
         if self.trail:
@@ -264,8 +266,9 @@ class Series(Struct):
         self.active = False
         self.full = self.part = 0.0
         self.trail.clear()
-        within = max((index for index, lesson in enumerate(self.lessons, 1) if lesson.false), default=0)
-        if sum(lesson.false for lesson in self.lessons) < (_IN_PART if lasted_s < _SPELL_S else _THIN) * within:
+        false = [index for index, lesson in enumerate(self.lessons, 1) if lesson.false]
+        told = any(lesson.false and lesson.context >= _TELLING for lesson in self.lessons)
+        if false and not told and len(false) < (_IN_PART if lasted_s < _SPELL_S else _THIN) * false[-1]:
             for lesson in self.lessons:
                 _teach(lesson, 1.0)
         self.lessons.clear()
