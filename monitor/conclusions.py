@@ -1,13 +1,18 @@
 """Events and incidents, kept up as verdicts come in."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from monitor.config import DetectConfig
 from monitor.events import Minimum, Watch
 from monitor.incidents import incidents
 from monitor.models import Event, Incident, Measurement, Point
-from monitor.store import Store
+from monitor.store import Store, Wanted
+
+# What is read at the start: enough to know each line's noise, and what a Raspberry Pi reads within a minute.
+HISTORY = timedelta(days=60)
+MOST_HISTORY = 500_000
 
 
 class Conclusions:
@@ -22,9 +27,9 @@ class Conclusions:
 
     @classmethod
     def from_store(cls, settings: DetectConfig, store: Store) -> "tuple[Conclusions, list[Event]]":
-        """All that is stored, and the events of it that the store does not have yet."""
+        """From what is stored; and the events of it that the store does not have yet."""
         conclusions = cls(settings, store.events(), store.incidents())
-        return conclusions, conclusions.add(store.points())
+        return conclusions, conclusions.add(store.points(since=_since(store, datetime.now(UTC))))
 
     def add(self, points: Iterable[Point]) -> list[Event]:
         """Verdicts: the events that they begin or change."""
@@ -49,6 +54,19 @@ class Conclusions:
         news = [event for event in changed if self._revisions.get(event.id) != event.revision]
         self._revisions |= {event.id: event.revision for event in news}
         return news
+
+
+def _since(store: Store, now: datetime) -> datetime:
+    """From when on the stored verdicts are read."""
+    days: Counter[datetime] = Counter()
+    for rollup in store.rollups(Wanted(since=now - HISTORY), every="day"):
+        days[rollup.started] += rollup.count
+    total = 0
+    for day in sorted(days, reverse=True):
+        total += days[day]
+        if total > MOST_HISTORY:
+            return day
+    return now - HISTORY
 
 
 def point_of(measurement: Measurement) -> Point | None:

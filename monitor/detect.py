@@ -21,6 +21,7 @@ from monitor.models import Event, Kind, Network, Point, Status
 
 _LONGEST = 255  # characters of a site, a probe, a method: a name of the DNS has no more
 _MOST_METHODS = 32
+_WIDTH = 1000  # columns: a terminal may wrap a line, but no cell is cut
 _LARGEST_ASN = 2**32 - 1
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _KINDS = {
@@ -117,15 +118,13 @@ class _Reading:
         wrong = _wrong(line)
         if wrong:
             return UnreadableError(f"not a measurement with a verdict: {wrong}")
-        key = (network.asn, network.isp, network.country)
+        asn, isp, country = key = (network.asn, self._name(network.isp), self._name(network.country))
         where = self._networks.get(key)
         if where is None:
-            where = self._networks[key] = Network(
-                asn=network.asn, isp=_name(network.isp), country=_name(network.country), source="observed"
-            )
+            where = self._networks[key] = Network(asn=asn, isp=isp, country=country, source="observed")
         site, probe = self._word(line.site), self._word(line.probe or "")
         return Point(
-            id=line.id or _identity(where, site, probe, line),
+            id=_identity(where, site, probe, line),
             site=site,
             network=where,
             probe=probe,
@@ -138,12 +137,15 @@ class _Reading:
         )
 
     def _word(self, word: str) -> str:
-        return self._words.get(word) or self._words.setdefault(word, text(word, _LONGEST))
+        word = word[:_LONGEST]  # before it is kept: a line may hold megabytes
+        return self._words.get(word) or self._words.setdefault(word, text(word))
+
+    def _name(self, value: str | None) -> str | None:
+        return self._word(value) if value else value
 
     def _named(self, methods: tuple[str, ...]) -> tuple[str, ...]:
-        return self._methods.get(methods) or self._methods.setdefault(
-            methods, tuple(self._word(method) for method in methods[:_MOST_METHODS])
-        )
+        named = tuple(self._word(method) for method in methods[:_MOST_METHODS])
+        return self._methods.setdefault(named, named)
 
 
 def _wrong(line: _Line) -> str | None:
@@ -162,13 +164,11 @@ def _wrong(line: _Line) -> str | None:
     return None
 
 
-def _name(value: str | None) -> str | None:
-    return None if value is None else text(value, _LONGEST)
-
-
 def _identity(network: Network, site: str, probe: str, line: _Line) -> str:
-    """For a line without an id: the same measurement has the same one."""
-    told = (network.asn, network.isp, site, probe, line.started.timestamp(), line.verdict.status)
+    """The line's id, or one that the same measurement has again; a digest where it is long."""
+    if line.id and len(line.id) <= _LONGEST:
+        return line.id
+    told = line.id or (network.asn, network.isp, site, probe, line.started.timestamp(), line.verdict.status)
     return hashlib.blake2b(repr(told).encode(), digest_size=12).hexdigest()
 
 
@@ -193,7 +193,7 @@ def _print_table(events: Sequence[Event]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(soft_wrap=not sys.stdout.isatty())
+    console = Console(width=_WIDTH)
     if not events:
         console.print("no events", style="dim")
         return
@@ -214,7 +214,7 @@ def _print_table(events: Sequence[Event]) -> None:
             str(event.probes),
         )
         table.add_row(*(Text(text(cell, 200)) for cell in cells), style=_KINDS[event.kind])
-    console.print(table, width=None if sys.stdout.isatty() else 1000)
+    console.print(table)
 
 
 def _minute(moment: datetime) -> str:

@@ -33,14 +33,14 @@ def detect(points: Iterable[Point], minimum: Minimum | None = None, *, now: date
     down: set[str] = set()
     newest: datetime | None = now
     for point in points:
+        if now is None and (newest is None or point.started > newest):
+            newest = point.started
         if point.rule == _NOWHERE:
             continue
         networks.setdefault(network_key(point.network), []).append(point)
         sites.setdefault(point.site, []).append(point)
         if point.status is Status.DOWN:
             down.add(point.site)
-        if now is None and (newest is None or point.started > newest):
-            newest = point.started
     if newest is None:
         return []
     minimum = minimum or Minimum()
@@ -200,7 +200,11 @@ class Watch:
         self._now: datetime | None = None
         self._events: dict[str, dict[str, Event]] = {}  # series -> id -> event
         self._found: set[str] = set()  # ids of those that came out of points seen here
+        self._withdrawn: dict[str, int] = {}  # id -> revision, should one come back
         for event in known:
+            if not event.confidence:
+                self._withdrawn[event.id] = event.revision
+                continue
             self._events.setdefault(series_of(event.kind, event.site, event.network), {})[event.id] = event
 
     @property
@@ -263,15 +267,18 @@ class Watch:
         for event in name(found, {series: _in_order(before.values())}):
             old = before.get(event.id)
             if old is None:
+                event = replace(event, revision=self._withdrawn.pop(event.id, 0) + 1)
                 changed.append(event)
             elif _differs(old, event):
                 event = replace(event, revision=old.revision + 1)
                 changed.append(event)
             after[event.id] = event
         for id, old in before.items():
-            if id not in after and id in self._found:
+            if id not in after and (id in self._found or self._denied(old)):
                 # A late measurement took its ground away. It was told, so its end must be.
-                changed.append(withdrawn(old))
+                gone = withdrawn(old)
+                changed.append(gone)
+                self._withdrawn[id] = gone.revision
             elif id not in after:
                 after[id] = old
         self._found = (self._found - set(before)) | {
@@ -282,6 +289,18 @@ class Watch:
         else:
             self._events.pop(series, None)
         return changed
+
+    def _denied(self, stored: Event) -> bool:
+        """Whether what a stored event rests on was read again and says otherwise: judged anew, or more is asked for now.
+
+        Only of one that goes on, or it would go on for ever; one that is over stays as it was told.
+        """
+        if stored.ended is not None or stored.kind is Kind.SILENCE:
+            return False
+        network = stored.network
+        replay = self._networks.get(network_key(network)) if network else self._sites.get(stored.site or "")
+        read = replay is not None and replay.since is not None and replay.since <= stored.started
+        return read and self._now is not None and self._now >= stored.detected
 
 
 def withdrawn(event: Event) -> Event:

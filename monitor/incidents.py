@@ -5,10 +5,11 @@ silence stay apart: they say that nothing could be seen, not that somebody inter
 """
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from monitor.models import Event, Incident, Kind
 
@@ -24,23 +25,30 @@ class _Cluster(Struct):
 
 
 def incidents(events: Iterable[Event], known: Iterable[Incident] = ()) -> list[Incident]:
-    """The incidents of these events, in order of their start, and the known ones that have no event among them.
+    """The incidents of all events there are, in order of their start.
 
-    known: as told before; an incident keeps its id while it keeps an event, and its revision grows when it changes.
+    known: as told before; an incident keeps its id while it keeps an event, and its revision grows when it changes. One
+    that has lost all its events, to another incident or because they were withdrawn, ends empty.
     """
-    blocking = {event.id: event for event in events if event.kind is Kind.BLOCKING}
+    # A withdrawn event is still in the store; nobody believes in it.
+    blocking = {event.id: event for event in events if event.kind is Kind.BLOCKING and event.confidence > 0}
     clusters = _clustered(sorted(blocking.values(), key=lambda event: (event.started, event.id)))
     before = sorted(known, key=lambda incident: (incident.started, incident.id))
     owner = {event.id: incident for incident in before for event in incident.events}
     told: dict[str, Incident] = {}
+    fresh: list[list[Event]] = []
     for cluster in clusters:
         same = next((old for event in cluster if (old := owner.get(event.id)) and old.id not in told), None)
-        incident = _new(cluster) if same is None else _grown(same, cluster)
-        told[incident.id] = incident
+        if same is None:
+            fresh.append(cluster)
+        else:
+            told[same.id] = _grown(same, cluster)
     for old in before:
         if old.id not in told:
-            moved = any(event.id in blocking for event in old.events)
-            told[old.id] = _left(old) if moved and old.events else old
+            told[old.id] = _left(old) if old.events else old
+    for cluster in fresh:
+        id = _id(cluster, told)
+        told[id] = _new(id, cluster)
     return sorted(told.values(), key=lambda incident: (incident.started, incident.id))
 
 
@@ -67,10 +75,22 @@ def _belongs(event: Event, country: str | None, cluster: _Cluster) -> bool:
     )
 
 
-def _new(events: Sequence[Event]) -> Incident:
+def _id(events: Sequence[Event], taken: Container[str]) -> str:
+    """By its first event; where an incident of that name went on without it, by its place among such."""
+    ordinal = 0
+    while (id := _hashed(f"incident\n{events[0].id}" + (f"\n{ordinal}" if ordinal else ""))) in taken:
+        ordinal += 1
+    return id
+
+
+def _hashed(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _new(id: str, events: Sequence[Event]) -> Incident:
     ended = _ended(events)
     return Incident(
-        id=hashlib.sha256(f"incident\n{events[0].id}".encode()).hexdigest()[:16],
+        id=id,
         revision=1,
         state="started" if ended is None else "ended",
         started=min(event.started for event in events),
@@ -82,22 +102,13 @@ def _new(events: Sequence[Event]) -> Incident:
 def _grown(old: Incident, events: Sequence[Event]) -> Incident:
     if old.events == tuple(events):
         return old
-    new = _new(events)
-    return Incident(
-        id=old.id,
-        revision=old.revision + 1,
-        state="updated" if new.ended is None else "ended",
-        started=new.started,
-        ended=new.ended,
-        events=new.events,
-    )
+    new = _new(old.id, events)
+    return replace(new, revision=old.revision + 1, state="updated" if new.ended is None else "ended")
 
 
 def _left(old: Incident) -> Incident:
-    """All its events belong to another incident now."""
-    return Incident(
-        id=old.id, revision=old.revision + 1, state="ended", started=old.started, ended=old.started, events=()
-    )
+    """None of its events is left."""
+    return replace(old, revision=old.revision + 1, state="ended", ended=old.started, events=())
 
 
 def _ended(events: Sequence[Event]) -> datetime | None:

@@ -1,6 +1,6 @@
 """How a site stands on one vantage, and which quick re-measurements a surprise is worth. Pure: time comes in.
 
-A verdict that differs from the standing is measured again within 15, 40 and 80 s, so that a block is confirmed within two
+A verdict that differs from the standing is measured again after 15, 40, 75 and 110 s, so that a block is confirmed within two
 minutes; if it was no blip, the site is watched more closely for an hour. A site that flaps runs out of bursts: at most
 BURSTS in a row, and one more every BURST_EVERY_S. `inconclusive` changes nothing but a single quick retry.
 """
@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from monitor.models import Status
 
-BURST_AFTER_S = (15.0, 40.0, 80.0)  # after the surprise
+BURST_AFTER_S = (15.0, 40.0, 75.0, 110.0)  # after the surprise
 BURSTS = 3
 BURST_EVERY_S = 2 * 3600.0
 RETRY_AFTER_S = 25.0

@@ -140,7 +140,9 @@ class Vantage:
         proxy: Proxy | None = None,
         reread: Callable[[], tuple[Resolver, ...]] | None = None,
     ) -> None:
-        """Raises OSError where the network namespace does not exist, ValueError where the source is no address."""
+        """Raises OSError where there is no such network namespace or way, ValueError where the source is no address."""
+        if interface is not None and not hasattr(socket, "SO_BINDTODEVICE"):
+            raise OSError(errno.EOPNOTSUPP, "only Linux lets a program choose the interface")
         self.name = name
         self.network = network
         self.resolvers = resolvers

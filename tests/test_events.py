@@ -1,12 +1,15 @@
 """What must always hold: the same verdicts give the same events, whatever the order; noise alone gives none.
 
 Histories are strings, one character a measurement: o ok, X blocked, ? inconclusive, d down, g geoblocked, h open though
-some attempts were cut, n no network, " " nothing measured.
+some attempts were cut, n no network, ~ between two networks, " " nothing measured.
 """
 
+import ast
 import itertools
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -15,6 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from monitor import incidents
+from monitor.detection import episode, network, noise, outage, replay, series, silence
+from monitor.detection.episode import MOST_METHODS
+from monitor.detection.noise import Line, Reporter
 from monitor.detection.replay import MOST_KEPT
 from monitor.events import Minimum, Watch, detect, network_key, overlap
 from monitor.models import Event, Kind, Network, Point, Status
@@ -29,6 +36,7 @@ SAID = {
     "T": (Status.BLOCKED, ("tls.reset", "dns.nxdomain"), ""),
     "?": (Status.INCONCLUSIVE, (), "no_control"),
     "n": (Status.INCONCLUSIVE, (), "network_down"),
+    "~": (Status.INCONCLUSIVE, (), "network_changed"),
     "d": (Status.DOWN, (), ""),
     "g": (Status.GEOBLOCKED, (), ""),
     "h": (Status.OK, ("tls.reset",), ""),
@@ -90,6 +98,7 @@ def lone_noise(length: int, share: float, seed: int = 1) -> str:
         "geoblocked-is-no-blocking": ("o" * 300 + "g" * 300, []),
         "hindered-is-no-blocking": ("o" * 300 + "h" * 300, []),
         "down-while-blocked": ("o" * 300 + "X" * 12 + "d" * 60 + "X" * 12, [(300, None)]),
+        "a-pause-after-the-announcement": ("o" * 101 + "XXXXXXoooooXX" + "o" * 40, [(101, 114)]),
         "in-part": ("o" * 300 + "XooXoXooXXoooXoXoXooXooXXoXoo" * 3 + "o" * 60, [(300, 385)]),
     }.values(),
     ids=lambda value: None,
@@ -166,6 +175,47 @@ def test_the_methods_of_an_event_are_ordered_by_weight():
     assert event.methods == ("dns.nxdomain",), "one in eighty is a false verdict among true ones"
 
 
+def test_an_event_names_so_many_methods_and_no_more():
+    drawn = [replace(point, methods=(f"tls.{number}",)) for number, point in enumerate(history(" " * 300 + "X" * 200))]
+    [event] = detect([*history("o" * 300), *drawn])
+    assert len(event.methods) == MOST_METHODS
+    assert event.measurements == 200
+
+
+def test_confirmed_verdicts_convince_sooner():
+    assert not blocking(detect(history("o" * 300 + "X" * 3)))
+    assert blocking(detect(history("o" * 300 + "X" * 3, confirmed=True)))
+
+
+def test_where_false_verdicts_are_confirmed_as_well_confirming_convinces_nobody():
+    false = "ooooooooooooooooX" * 90
+    quiet = [
+        event for event in detect(history(false + "oo" + "X" * 4, confirmed=True)) if (place(event.started) or 0) > 1500
+    ]
+    assert quiet == []
+    calm, blocked = history(false), history(" " * len(false) + "oo" + "X" * 4, confirmed=True)
+    assert len(blocking(detect(calm + blocked))) == 1
+
+
+def test_bad_hours_of_a_line_are_told_once_and_then_known():
+    hours = ["o" * 200 + lone_noise(24, 0.4, seed) for seed in range(30)]
+    assert len(blocking(detect(history("".join(hours))))) <= 3
+
+
+def test_a_line_that_has_become_worse_is_known_after_a_while():
+    months = "o" * 60_000
+    worse = lone_noise(3000, 0.12, 2)
+    late = [event for event in detect(history(months + worse)) if (place(event.started) or 0) > 61_000]
+    assert late == []
+    reporter = Reporter(Line(0.0), 0.0)
+    for _ in range(100_000):
+        reporter.learn(0, False, 1.0)
+    for number in range(1000):
+        reporter.learn(0, number % 8 == 0, 1.0)
+    assert 0.005 < reporter.hazard(0) < 0.125
+    assert reporter.seen[0] <= 20_000
+
+
 def test_measurements_in_the_same_minute_repeat_each_other():
     points = history("o" * 300)
     burst = [
@@ -173,6 +223,12 @@ def test_measurements_in_the_same_minute_repeat_each_other():
     ]
     burst = [replace(point, id=f"burst{n}") for n, point in enumerate(burst)]
     assert detect([*points, *burst]) == []
+
+
+def test_good_reports_that_repeat_each_other_change_nothing_of_an_end():
+    points = history("o" * 300 + "X" * 20 + "o" * 60)
+    again = [replace(p, id=p.id + "again", started=p.started + timedelta(seconds=5)) for p in points[320:340]]
+    assert spans(detect(points + again)) == spans(detect(points)) == [(300, 320)]
 
 
 def test_attempts_that_were_cut_make_a_partial_block_likelier():
@@ -201,6 +257,23 @@ def test_no_single_probe_makes_a_headline_when_more_are_asked_for():
     lone = history("o" * 100 + "X" * 400, probe="a")
     assert blocking(detect(lone, Minimum(3, 1)))
     assert detect(lone, Minimum(3, 2)) == []
+
+
+@pytest.mark.parametrize("minimum", [100, 256, 257, 1000])
+def test_an_announcement_waits_for_as_many_measurements_as_are_asked_for(minimum: int):
+    [event] = detect(history("o" * 300 + "X" * 1500), Minimum(minimum, 1))
+    assert (place(event.started), place(event.detected)) == (300, 300 + minimum - 1)
+    [event] = detect(history("o" * 300 + "XooXX" * 800), Minimum(minimum, 1))
+    assert place(event.started) == 300
+
+
+def test_a_beginning_long_ago_is_dated_by_what_is_still_known():
+    """A second probe confirms what the first has said for days: of its reports the latest part is kept."""
+    alone = history("o" * 100 + "XXXXXXXXXo" * 50, probe="a")
+    other = [replace(p, started=p.started + timedelta(minutes=5)) for p in history(" " * 520 + "X" * 60, probe="b")]
+    [event] = blocking(detect(alone + other, Minimum(3, 2)))
+    assert tuple(map(place, event.started_range)) == (349, 356)
+    assert (place(event.detected), event.probes) == (520, 2)
 
 
 def test_one_probe_against_two_is_its_own_trouble():
@@ -252,7 +325,7 @@ def test_a_network_that_fails_for_all_sites_is_an_outage_and_no_blocking():
     [event] = detect(points)
     assert (event.kind, event.site, event.network) == (Kind.NETWORK_OUTAGE, None, CANTV)
     assert (place(event.started), place(event.ended)) == (100, 120)
-    [event] = detect(points[: len(points) - 4 * 30] if False else [p for p in points if (place(p.started) or 0) < 115])
+    [event] = detect([point for point in points if (place(point.started) or 0) < 115])
     assert event.ended is None
 
 
@@ -298,12 +371,18 @@ def test_a_history_too_short_has_no_cadence():
 
 
 def test_a_measurement_between_two_networks_belongs_to_none():
-    assert detect(history("X" * 100, rule="network_changed")) == []
+    between = history("X" * 100, rule="network_changed")
+    assert detect(between) == Watch().add(between) == []
+    [event] = detect(history("o" * 50 + "~" * 50))
+    assert event.kind is Kind.SILENCE, "the network that it left is heard no more"
+    watch = Watch()
+    watch.add(history("o" * 50 + "~" * 50))
+    assert watch.events() == [event]
 
 
 # --- order, duplicates, late points --------------------------------------------------------------------------------
 
-drawn_points = st.lists(st.text("ooooXXXXXX?dnhg ", max_size=80), min_size=1, max_size=3).map(
+drawn_points = st.lists(st.text("ooooXXXXXX?dnhg~ ", max_size=80), min_size=1, max_size=3).map(
     lambda drawn: [
         point
         for number, one in enumerate(drawn)
@@ -443,6 +522,56 @@ def test_an_event_that_a_late_measurement_denies_is_withdrawn():
     assert withdrawn.ended == withdrawn.started
 
 
+def test_a_withdrawn_event_that_comes_back_goes_on_where_it_was():
+    points = history("oooooooooX" * 30 + "X" * 6)
+    late = [
+        replace(p, id=f"{p.id}late{minute}", started=p.started + timedelta(minutes=minute))
+        for p in history(" " * 300 + "o" * 5)
+        for minute in (2, 4, 6, 8)
+    ]
+    more = history(" " * 306 + "X" * 20)
+    watch = Watch()
+    [event], [withdrawn], [back] = watch.add(points), watch.add(late), watch.add(more)
+    assert [one.id for one in (withdrawn, back)] == [event.id] * 2
+    assert [one.revision for one in (event, withdrawn, back)] == [1, 2, 3]
+    restarted = Watch(Minimum(), [withdrawn])
+    assert restarted.events() == []
+    [again] = restarted.add(points + late + more)
+    assert (again.id, again.revision) == (event.id, 3)
+
+
+@pytest.mark.parametrize("asked", [Minimum(), Minimum(5000, 1)])
+@pytest.mark.parametrize("said", "Xdn")
+def test_a_stored_event_that_goes_on_is_withdrawn_when_its_points_say_otherwise_now(said: str, asked: Minimum):
+    points = history("o" * 300 + said * 100)
+    [stored] = detect(points)
+    assert stored.ended is None
+    judged_anew = history("o" * 400) if asked == Minimum() else points
+    watch = Watch(asked, [stored])
+    assert watch.add(history(" " * 399 + "?")) == [], "what it rests on was not read"
+    [changed] = watch.add(judged_anew)
+    assert (changed.id, changed.revision, changed.confidence) == (stored.id, 2, 0.0)
+    assert watch.events() == []
+
+
+def test_a_stored_event_that_was_detected_later_than_what_was_read_stays():
+    points = history("o" * 300 + "X" * 100)
+    [stored] = detect(points)
+    watch = Watch(Minimum(), [stored])
+    assert watch.add(points[:301]) == []
+    assert watch.events() == [stored]
+
+
+def test_a_stored_silence_waits_for_the_clock():
+    points = history("o" * 100)
+    [stored] = detect(points, now=START + timedelta(days=2))
+    watch = Watch(Minimum(), [stored])
+    watch.add(points)
+    assert watch.events() == [stored]
+    watch.tick(START + timedelta(days=3))
+    assert watch.events() == [stored]
+
+
 def test_a_watch_remembers_so_much_and_no_more():
     points = history("o" * 3000 + "X" * 20 + "o" * MOST_KEPT)
     watch = Watch()
@@ -452,9 +581,11 @@ def test_a_watch_remembers_so_much_and_no_more():
     assert len(watch.add(history("X")) + watch.add(points[:10])) == 0
     assert watch.refused > 0
     assert contents(watch.events()) == contents(detect(points))
-    late = [replace(p, id=p.id + "late", started=p.started + timedelta(minutes=5)) for p in points[-60:-50]]
-    watch.add(late)
-    assert contents(watch.events()) == contents(detect([*points, *late]))
+    for ago in (60, 1000):
+        late = [replace(p, id=p.id + "late", started=p.started + timedelta(minutes=5)) for p in points[-ago:-50]]
+        watch.add(late)
+        points += late
+        assert contents(watch.events()) == contents(detect(points))
 
 
 def test_networks_are_told_apart_by_number_then_by_name():
@@ -478,3 +609,63 @@ def test_overlap():
     [event] = detect(history("o" * 300 + "X" * 60 + "o" * 40))
     assert overlap(event, event)
     assert not overlap(event, replace(event, started=START + timedelta(days=9), ended=None))
+
+
+# --- docs/events.md ------------------------------------------------------------------------------------------------
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "events.md"
+UNITS = {"": 1.0, "%": 0.01, "s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
+MODELS = {"BLOCKING": network.BLOCKING, "SITE_DOWN": outage.SITE_DOWN, "NETWORK_DOWN": outage.NETWORK_DOWN}
+MODULES = {m.__name__.rsplit(".")[-1]: m for m in (episode, incidents, network, noise, outage, replay, series, silence)}
+# How it is done, not how much of anything.
+NOT_PARAMETERS = {
+    "series.HOUR", "series.DAY", "series.FEW", "series.TELLING", "noise.FAR", "noise.FIRST_RUN", "noise.CONTEXTS",
+    "noise.RUNS", "replay.NEAR", "replay.FAR",
+}  # fmt: skip
+
+
+def documented() -> dict[str, float]:
+    """The parameters in the tables of docs/events.md, in seconds and shares."""
+    rows = re.findall(r"^\| `(\w+\.\w+)` \| ([^|]+) \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert len({name for name, _ in rows}) == len(rows)
+    return {name: value_of(told) for name, told in rows}
+
+
+def value_of(told: str) -> float:
+    """`6 in 365.25 d`, `12 h`, `5 %`, `1,000,000`."""
+    number, every, unit = re.fullmatch(r"([\d.,]+)(?: in ([\d.]+))?(?: (\S+))?", told).groups()  # type: ignore[union-attr]
+    size = float(number.replace(",", ""))
+    return size / (float(every) * UNITS[unit]) if every else size * UNITS[unit or ""]
+
+
+def parameters() -> dict[str, float]:
+    """Every number that the modules of detection give a name, and what the models believe."""
+    found = {}
+    for word, module in MODULES.items():
+        for node in ast.parse(Path(str(module.__file__)).read_text()).body:
+            names = [name.id for name in ast.walk(node) if isinstance(name, ast.Name)] if is_assignment(node) else []
+            for name in filter(re.compile(r"_?[A-Z]\w+").fullmatch, names):
+                value = getattr(module, name)
+                value = value.total_seconds() if isinstance(value, timedelta) else value
+                if isinstance(value, int | float):
+                    found[f"{word}.{name.removeprefix('_')}"] = float(value)
+    for word, model in MODELS.items():
+        for field in ("onset", "end", "at_first", "in_part", "full", "part"):
+            if word == "BLOCKING" or field in ("onset", "end", "at_first"):
+                found[f"{word}.{field}"] = getattr(model, field)
+    return found
+
+
+def is_assignment(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign)
+
+
+def test_the_document_tells_every_parameter_and_its_value():
+    told, used = documented(), parameters()
+    assert told.keys() == used.keys() - NOT_PARAMETERS
+    assert {name: pytest.approx(value) for name, value in told.items()} == {name: used[name] for name in told}
+
+
+def test_the_document_tells_kinds_rules_and_fields():
+    words = set(re.findall(r"`(\w+)`", DOCUMENT.read_text()))
+    assert words >= {*Kind, *outage.NETWORK_RULES - {""}, *Event.__struct_fields__}

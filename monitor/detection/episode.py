@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct, field
 
 from monitor.detection.noise import Reporter
-from monitor.detection.series import ANNOUNCED, CERTAIN, Ratios, Report, Seen, Series
+from monitor.detection.series import ANNOUNCED, CERTAIN, LONGEST_TRAIL, Model, Ratios, Report, Seen, Series
 from monitor.models import Event, Kind, Network
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MOST_METHODS = 64
+MOST_METHODS = 64
 _WORTH_NAMING = 0.05  # of the heaviest method: less is a false verdict among the true ones
 _SUREST = 0.999
 _SECOND_METHOD = 0.5
@@ -52,7 +52,7 @@ class Episode(Struct):
                 self.last = seen.at
                 self.probes.add(seen.probe)
                 for place, method in enumerate(seen.methods):
-                    if method in self.methods or len(self.methods) < _MOST_METHODS:
+                    if method in self.methods or len(self.methods) < MOST_METHODS:
                         weight = _SECOND_METHOD if place else 1.0
                         self.methods[method] = self.methods.get(method, 0.0) + weight
 
@@ -87,6 +87,11 @@ def _moment(at: float | None) -> datetime | None:
     return None if at is None else moment(at)
 
 
+def begun(model: Model, minimum: Minimum) -> Series:
+    """Before the first report; with room for the minimum even where only 40 % of the reports are bad."""
+    return Series(model, longest=max(LONGEST_TRAIL, 4 * minimum.measurements))
+
+
 def announced(
     series: Series, minimum: Minimum, kind: Kind, site: str | None, network: Network | None
 ) -> Episode | None:
@@ -113,7 +118,7 @@ def announced(
         odds=series.odds,
     )
     episode.support(trail)
-    series.active = True
+    series.active, series.began = True, episode.started
     series.trail.clear()
     del series.lessons[: -len(trail)]
     for reporter in series.reporters.values():

@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct, field
 
-from monitor.detection.episode import Episode, Minimum, announced, continued, weighed
+from monitor.detection.episode import Episode, Minimum, announced, begun, continued, weighed
 from monitor.detection.noise import MOST_RUN, Line, Reporter
 from monitor.detection.outage import Outage, tell_network
 from monitor.detection.series import Lesson, Model, Report, Series, independence
@@ -48,7 +48,7 @@ class NetworkFold(Struct):
         blocked = status is Status.BLOCKED
         series = self.series.get(point.site)
         if series is None:
-            series = self.series[point.site] = Series(BLOCKING)
+            series = self.series[point.site] = begun(BLOCKING, self.minimum)
         reporter = series.reporters.get(point.probe)
         if reporter is None:
             reporter = self._reporter(series, point, at)

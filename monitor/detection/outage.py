@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct, field
 
-from monitor.detection.episode import Episode, Minimum, announced, continued, weighed
+from monitor.detection.episode import Episode, Minimum, announced, begun, continued, weighed
 from monitor.detection.noise import FAR, Line, Reporter, following
 from monitor.detection.series import Lesson, Model, Report, Series, independence
 from monitor.models import Kind, Network, Point, Status
@@ -81,12 +81,12 @@ class SiteFold(Struct):
 
 def site_fold(site: str, minimum: Minimum) -> SiteFold:
     """Before the first point."""
-    return SiteFold(Outage(Kind.SITE_OUTAGE, site, minimum, Series(SITE_DOWN)))
+    return SiteFold(Outage(Kind.SITE_OUTAGE, site, minimum, begun(SITE_DOWN, minimum)))
 
 
 def network_outage(minimum: Minimum) -> Outage:
     """Before the first point."""
-    return Outage(Kind.NETWORK_OUTAGE, None, minimum, Series(NETWORK_DOWN))
+    return Outage(Kind.NETWORK_OUTAGE, None, minimum, begun(NETWORK_DOWN, minimum))
 
 
 def tell_network(outage: Outage, point: Point, at: float, network: Network) -> None:

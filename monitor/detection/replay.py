@@ -42,6 +42,7 @@ class Replay(Generic[Folded]):
 
     def __init__(self, begin: Callable[[], Folded], kept: int = MOST_KEPT) -> None:
         self.fold = begin()
+        self.since: datetime | None = None  # the oldest point that was ever taken
         self.refused = 0  # points that came later than everything kept
         self._kept = kept
         self._points: list[Point] = []
@@ -59,6 +60,7 @@ class Replay(Generic[Folded]):
             fresh = taken
         if not fresh:
             return False
+        self.since = min(self.since or fresh[0].started, fresh[0].started)
         self._ids.update(point.id for point in fresh)
         first = bisect_right(self._points, _place(fresh[0]), key=_place)
         if first == len(self._points):

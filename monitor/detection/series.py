@@ -25,12 +25,14 @@ _INDEPENDENT = 0.95  # weight from which a report counts in full
 _INFLUENCE = 8.0  # nats that one probe may bring forward where others report: twice that convinces, once does not
 _SECONDED = 6.0  # nats of all others from which a probe may say more: more than one false report brings
 SUPPORT = 2.3  # nats from which a probe supports an announcement: ten to one
-_LONGEST_TRAIL = 256
+LONGEST_TRAIL = 256  # reports
 _IN_PART, _SPELL_S = 0.6, 12 * _HOUR  # a partial episode shorter than that may have been one of the line's bad hours
 _TELLING = following(4, 0)  # four bad reports before this one are no unease
 _THIN = 0.27  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
 _MOST_ONSET = 0.1
 _MOST_IDLE = 0.4
+# A block of an hour may end within the hour, one of a year lasts: how long is left goes with how long it lasted.
+_LASTING = 0.25
 _CHANGES = 0.05  # so much as often as it ends, a block changes between full and in part
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
 _LEAST_WORTH = 0.5  # of a lesson that might have been a block: a missed block must not pass for the usual noise
@@ -42,7 +44,7 @@ class Model(Struct, frozen=True, kw_only=True):
     """What is believed of a state before looking. Rates are per second.
 
     onset: a watched site is blocked anew six times a year. in_part: the share of onsets that are partial. end: a block
-    lasts a month (tactical ones an hour, others for ever: the rate only says how much evidence an end needs). full,
+    lasts a month, and a full one is the likelier to end the younger it is. full,
     part: how many reports say blocked; 40 % is what one of two resolvers or one of two paths gives. at_first: the odds
     that it is so when first looked at.
     """
@@ -95,10 +97,12 @@ class Series(Struct):
     """The state of one site on one network (or of one site, or one network)."""
 
     model: Model
+    longest: int = LONGEST_TRAIL  # reports that the trail may have
     at: float | None = None
     full: float = 0.0
     part: float = 0.0
     active: bool = False  # announced and not over
+    began: float = 0.0  # the episode that is active
     idle: float = 0.0  # the odds at which nothing is the matter, at the present cadence
     peak: float = 0.0  # the highest odds since things were quiet
     quiet: bool = False  # nothing but good reports for long: the odds need not be kept
@@ -136,11 +140,13 @@ class Series(Struct):
         if ends > _MOST_CHANGE:
             ends = _MOST_CHANGE
         changes = _CHANGES * ends
-        stays = 1 - ends - changes
+        full_ends = ends
+        if self.active:
+            full_ends = max(ends, min(_MOST_CHANGE, _LASTING * gap / (at - self.began + 3 * _HOUR)))
         full, part = self.full, self.part
-        scale = 1 / (1 - in_full - in_part + (full + part) * ends)
-        self.full = (full * stays + in_full + part * changes) * scale
-        self.part = (part * stays + in_part + full * changes) * scale
+        scale = 1 / (1 - in_full - in_part + full * full_ends + part * ends)
+        self.full = (full * (1 - full_ends - changes) + in_full + part * changes) * scale
+        self.part = (part * (1 - ends - changes) + in_part + full * changes) * scale
 
     def weigh(self, report: Report, false: float, weight: float) -> Ratios:
         """The odds after a report. false: how likely it would be bad if nothing were the matter."""
@@ -179,7 +185,7 @@ class Series(Struct):
             self.trail.append(
                 Seen(report.at, report.blocked, math.log(full), math.log(part), report.probe, report.methods)
             )
-            if len(self.trail) > _LONGEST_TRAIL:
+            if len(self.trail) > self.longest:
                 self._shorten()
         if not report.blocked:
             self.last_open = report.at
@@ -201,18 +207,19 @@ class Series(Struct):
                 self.quiet = False
 
     def _shorten(self) -> None:
-        dropped = self.trail[: _LONGEST_TRAIL // 2]
-        del self.trail[: _LONGEST_TRAIL // 2]
+        half = self.longest // 2
+        dropped = self.trail[:half]
+        del self.trail[:half]
         for seen in dropped:
             if not seen.blocked:
                 self.before_trail = seen.at
-        for lesson in self.lessons[: _LONGEST_TRAIL // 2]:
+        for lesson in self.lessons[:half]:
             _teach(lesson, _LEAST_WORTH)
-        del self.lessons[: _LONGEST_TRAIL // 2]
+        del self.lessons[:half]
 
     def learn_later(self, lesson: Lesson) -> None:
         """Keep what a report teaches until it is known what it was; of a long episode the beginning."""
-        if not self.active or len(self.lessons) < _LONGEST_TRAIL:
+        if not self.active or len(self.lessons) < self.longest:
             self.lessons.append(lesson)
 
     def favours_part(self) -> bool:
