@@ -1,7 +1,8 @@
 """Synthetic histories of verdicts with what really happened in them, drawn from a seeded generator.
 
 Noise is the share of false blocks among the conclusive verdicts: lone ones; runs of two to six on one site; bursts of
-10 to 30 minutes on several or all sites of one line; hours in which a line is worse than usual; and all of these mixed.
+10 to 30 minutes on several or all sites of one line; these three mixed; and "uneasy", hours in which a line is wrong in 10
+to 25 % of its verdicts, which on a line with one site is what a partial block of some hours looks like.
 """
 
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from msgspec import Struct
 
 from monitor.models import Network, Point, Status
 
-NOISES = ("lone", "runs", "line-bursts", "uneasy", "mixed")
+NOISES = ("lone", "runs", "line-bursts", "mixed", "uneasy")
 _START = datetime(2025, 3, 1, tzinfo=UTC)
 _HOUR, _DAY = 3600.0, 86400.0
 _METHODS = ("tls.reset", "dns.nxdomain", "dns.bogon", "tcp.timeout", "http.blockpage")
@@ -150,7 +151,7 @@ class _Trouble:
         self._random, self._setting = random, setting
         shares = {kind: noise}
         if kind == "mixed":
-            shares = dict.fromkeys(("lone", "runs", "line-bursts", "uneasy"), noise / 4)
+            shares = dict.fromkeys(("lone", "runs", "line-bursts"), noise / 3)
         self._lone, self._runs = shares.get("lone", 0.0), shares.get("runs", 0.0)
         self._cadence = setting.cadence_s * (len(setting.probes) if setting.cadence_s < _DAY else 1)
         self._longer = random.uniform(0.3, 0.7)  # how likely a run goes on

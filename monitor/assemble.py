@@ -7,15 +7,19 @@ from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from monitor import network_database
+from monitor.absence import Absent
 from monitor.addresses import is_public
 from monitor.conditions import ConditionsChecker
-from monitor.config import Config, ConfigError, VantageConfig
+from monitor.config import Config, VantageConfig
 from monitor.control.client import ControlClient, Controls, VantageControl
 from monitor.measure import Asker, Prober
-from monitor.models import Dns, Network, Role
+from monitor.models import Dns, Role
 from monitor.network import Identity
 from monitor.origin import Origins
 from monitor.steps import dns
@@ -100,12 +104,12 @@ def trust() -> ssl.SSLContext:
 
 
 def vantage(named: VantageConfig) -> Vantage:
-    """The network path that a configuration names; ConfigError where the machine has no such path."""
+    """The network path that a configuration names; Absent where this machine has no such path now."""
     via = named.via
     try:
-        return Vantage(
+        path = Vantage(
             named.name,
-            Network(asn=named.asn, isp=named.isp, country=named.country),
+            named.network,
             resolvers(named),
             netns=via.netns if via else None,
             interface=via.interface if via else None,
@@ -113,10 +117,34 @@ def vantage(named: VantageConfig) -> Vantage:
             proxy=proxy(via.proxy) if via and via.proxy else None,
             reread=partial(resolvers, named),
         )
+        path.try_out()
     except OSError as exc:
-        raise ConfigError("configuration", None, f"vantages: {named.name}: via", (exc.strerror or "").lower()) from None
-    except ValueError as exc:  # of the proxy: the configuration has checked the rest
-        raise ConfigError("configuration", None, f"vantages: {named.name}: via.proxy", str(exc)) from None
+        raise Absent(named, exc) from None
+    return path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Present:
+    """config: with the vantages that are there now. absent: what the others lack, one line each. namespaces: of some."""
+
+    config: Config
+    absent: dict[str, str]
+    namespaces: dict[str, tuple[int, int] | None]
+
+
+def present(config: Config, file: Path | None) -> Present:
+    """Which of the vantages are there. file: the configuration's, for its lines. Sends nothing."""
+    absent, namespaces = {}, {}
+    for i, named in enumerate(config.vantages):
+        try:
+            path = vantage(named)
+        except Absent as exc:
+            absent[named.name] = exc.located(file, i)
+        else:
+            namespaces[named.name] = path.namespace
+            path.close()
+    there = tuple(named for named in config.vantages if named.name in namespaces)
+    return Present(config=msgspec.structs.replace(config, vantages=there), absent=absent, namespaces=namespaces)
 
 
 def only_lan(named: VantageConfig) -> bool:
@@ -151,8 +179,9 @@ def tools(
 
 
 def prober(config: Config, named: VantageConfig, context: ssl.SSLContext, open_until: AsyncExitStack) -> Prober:
-    """A prober for one vantage with the controls of the configuration."""
+    """A prober for one vantage with the controls of the configuration; Absent."""
     path = vantage(named)
+    open_until.callback(path.close)
     shared = tools(config, path, context, open_until)
     return Prober(
         vantage=path,
@@ -189,6 +218,7 @@ def _controls(
     named = next((one for one in config.vantages if one.name == config.control.vantage), None)
     if named is not None and named.name != path.name:
         other = vantage(named)
+        open_until.callback(other.close)
         other.traffic = path.traffic  # what asking it costs is the asking vantage's
         its_tools = tools(config, other, context, open_until)
         askers.append(VantageControl(other, partial(observe, vantage=other, tools=its_tools), context))

@@ -8,8 +8,11 @@ from datetime import UTC, date, datetime, timedelta
 
 from msgspec import Struct
 
+from monitor.moments import length
+
 BURST_SHARE = 0.2
 FIRST_GUESS = 250_000  # bytes of one measurement, until some have been made: a page, its retries, the control's answer
+_UNITS = ((10**9, "GB"), (10**6, "MB"), (10**3, "KB"))
 LEARNING = 0.05  # weight of each new measurement in their average
 
 
@@ -62,3 +65,39 @@ class Budget:
             return 1.0
         left = self.limit * (1 - BURST_SHARE) - self._used
         return math.inf if left <= 0 else max(1.0, wanted * self._each / left)
+
+
+class Pace:
+    """Notices when sites are measured twice, or half, as often as was last told, or as often as configured again."""
+
+    def __init__(self) -> None:
+        self._told = 1.0
+
+    def changed(self, stretch: float) -> bool:
+        """stretch: as `Budget.stretch`. True once per change."""
+        told = self._told
+        if stretch == told or not (stretch == 1 or stretch >= 2 * told or 2 * stretch <= told):
+            return False
+        self._told = stretch
+        return True
+
+
+def pace_text(budget: Budget, stretch: float, every_s: float) -> str:
+    """How often sites are measured, and why. every_s: as configured, of the most frequent."""
+    if budget.limit is None or stretch == 1:
+        return "sites are measured as often as configured"
+    limit, used = amount(budget.limit), amount(budget.used)
+    if math.isinf(stretch):
+        return (
+            f"the budget of {limit} a day has nothing left for regular measurements, {used} are used: "
+            "until midnight UTC only what changed is measured again"
+        )
+    now, asked = length(timedelta(seconds=every_s * stretch)), length(timedelta(seconds=every_s))
+    return f"sites are measured every {now} instead of every {asked}, for a budget of {limit} a day; {used} are used"
+
+
+def amount(count: int) -> str:
+    """Bytes as people read them: `250 KB`, `1.2 MB`, `40 MB`."""
+    size, unit = next(((size, unit) for size, unit in _UNITS if count >= size), (1, "bytes"))
+    value = count / size
+    return f"{value:.0f} {unit}" if value >= 100 else f"{value:.1f}".removesuffix(".0") + f" {unit}"

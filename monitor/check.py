@@ -9,6 +9,7 @@ import ssl
 import sys
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -16,10 +17,12 @@ from monitor import assemble
 from monitor.config import UNUSED, Config, VantageConfig
 from monitor.config_yaml import one_line
 from monitor.control.client import ControlClient, Patience
+from monitor.lists import Lists
 from monitor.models import Network
 from monitor.sites import gather
 from monitor.steps.occasion import Occasion
 from monitor.vantage import proxy
+from monitor.wording import counted, waiting_words
 
 KNOWN_NAME = "example.com"  # reserved (RFC 2606), so that it exists and nobody blocks it
 HELPER_STEPS = 3  # timeouts that a helper's answer may take: ours to it, and its own two to the site
@@ -33,17 +36,25 @@ class Tried(Struct, frozen=True, kw_only=True):
     failure: str | None
 
 
-def run(config: Config) -> int:
-    """Print the report; 1 when no control answers at all. Raises ConfigError, ListUnavailable for the lists."""
-    return asyncio.run(_run(config))
+def run(config: Config, file: Path | None = None) -> int:
+    """Print the report; 1 when no vantage is there, or no control answers. Raises ConfigError, ListUnavailable for lists.
+
+    file: the configuration's, for its lines.
+    """
+    return asyncio.run(_run(config, file))
 
 
-async def _run(config: Config) -> int:
-    sites = await gather(config)
+async def _run(config: Config, file: Path | None) -> int:
+    await gather(config)  # what is wrong with a list is said, not made up for
+    watched = await Lists(lambda line: _say(f"List: {line}")).gather(config)
+    present = assemble.present(config, file)
     measured = [vantage for vantage in config.vantages if vantage.name != config.control.vantage]
+    there = [vantage for vantage in measured if vantage.name not in present.absent]
     _say("The configuration is valid.")
     _say(_consent(config))
-    _say(f"Sites: {len(sites)}")
+    _say(f"Sites: {len(watched.sites)}")
+    if watched.waiting:
+        _say(waiting_words(len(watched.waiting)))
     for vantage in config.vantages:
         _say(f"Vantage {vantage.name}: {_network(vantage)}; resolvers {_resolvers(vantage)}")
         if assemble.only_lan(vantage):
@@ -51,14 +62,19 @@ async def _run(config: Config) -> int:
                 "All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole."
             )
     _say(
-        f"A round is {len(sites) * len(measured)} measurements: "
+        f"A round is {counted(len(watched.sites) * len(measured), 'measurement')}: "
         f"{config.measure.concurrency} at once, each within {config.measure.budget_s:g} s."
     )
     for section in UNUSED:
         if getattr(config, section) is not None:
             _say(f"Not used by this version: {section}")
+    for name, problem in present.absent.items():
+        _say(f"Vantage {name} is left out until it is there: {problem}")
+    if not there:
+        _say("No vantage is there: nothing could be measured.")
+        return 1
     context = assemble.trust()
-    tried = [control for vantage in measured for control in await _tried_from(config, vantage, context)]
+    tried = [control for vantage in there for control in await _tried_from(config, vantage, context)]
     return _conclude(config, tried)
 
 
@@ -89,7 +105,7 @@ async def _tried_from(config: Config, vantage: VantageConfig, context: ssl.SSLCo
         carrier = await identity.recent()
     _say(f"Vantage {vantage.name}: {_carrier(carrier)}")
     if identity.disagreement:
-        _say(f"Vantage {vantage.name}: {identity.disagreement}; what is observed counts")
+        _say(f"Vantage {vantage.name}: {identity.disagreement}")
     for one in tried:
         _say(f"From {vantage.name}, {one.kind} {one.url} {_outcome(one.failure)}")
     return tried

@@ -6,7 +6,7 @@ What a command needs is imported when it starts: `almenara --help` answers at on
 import errno
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,17 +27,21 @@ CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class Value(click.ParamType[str]):
-    """A value on the command line, read as the configuration reads it. kind: a function of `config_values`."""
+    """A value on the command line, read as the configuration reads it. kind: a function of `config_values`.
 
-    def __init__(self, kind: str) -> None:
+    prepare: what is done to it before.
+    """
+
+    def __init__(self, kind: str, prepare: Callable[[str], str] = str) -> None:
         self.name = kind
+        self._prepare = prepare
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The value, checked."""
         from monitor import config_values
 
         try:
-            return str(getattr(config_values, self.name)(value))
+            return str(getattr(config_values, self.name)(self._prepare(value)))
         except ValueError as exc:
             self.fail(str(exc), param, ctx)
 
@@ -68,16 +72,18 @@ def almenara() -> None:
 @click.option("--save", is_flag=True, help="Store them as well, where `almenara run` does.")
 @config_option
 def measure(urls: tuple[str, ...], json: bool, save: bool, config_file: Path | None) -> int:
-    """Measure now: the URLs, or every configured site.
+    """Measure now: the URLs, or every configured site but those that wait (see `almenara sites`).
 
     Asks for your consent first, unless the configuration gives it: measuring can be seen, and can be a risk.
     """
     with _worded_errors():
         config = _configuration(config_file, required=not urls)
         from monitor import consent, run
+        from monitor.config import find
 
         consent.require_here(config.consent)
-        return run.run_measure(config, urls, json=json, save=save)
+        file = config_file or find()
+        return run.run_measure(config, urls, json=json, save=save, file=file)
 
 
 @almenara.command()
@@ -177,7 +183,7 @@ def classify(files: tuple[Path, ...], json: bool, store: bool, config_file: Path
     if store and files:
         raise click.UsageError("--store: expected without FILE...")
     if not store and not files:
-        raise click.MissingParameter(param_hint="'FILE...'", param_type="argument")
+        raise click.UsageError("expected FILE..., or --store for all that is stored")
     with _worded_errors():
         if store:
             from monitor import rejudge
@@ -220,7 +226,7 @@ def check(config_file: Path | None) -> int:
         config = _configuration(config_file)
         from monitor import check as work
 
-        return work.run(config)
+        return work.run(config, _found(config_file))
 
 
 @almenara.command()
@@ -247,9 +253,9 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
 @click.option("--kind", type=click.Choice(("blocking", "site_outage", "network_outage", "silence")))
 @click.option("--site", metavar="SITE", help="Its host, or a URL of it.")
 @click.option("--asn", metavar="N", type=click.IntRange(1, 4_294_967_295), help="The network's number.")
-@click.option("--country", metavar="CC", type=Value("country"), help="Two capital letters.")
+@click.option("--country", metavar="CC", type=Value("country", str.upper), help="Two letters, such as VE.")
 @click.option("--active", is_flag=True, help="Only what is not over.")
-@click.option("--since", metavar="TIME", help="Only what was going on after: 2018-01-15, 2018-01-15T09:05, or 7d ago.")
+@click.option("--since", metavar="TIME", help="Only what was going on after: 2018-01-15, 2018-01-15T09:05, or how long ago: 7d.")
 @click.option("--until", metavar="TIME", help="Only what was going on before.")
 @click.option("--minimum-confidence", metavar="P", type=click.FloatRange(0, 1), default=0.0, help="0 to 1.")
 @click.option("--incidents", is_flag=True, help="List incidents: the events that belong together.")
@@ -279,7 +285,7 @@ def events(event: str | None, json: bool, incidents: bool, config_file: Path | N
 @click.option("--vantage", metavar="NAME", help="As the configuration names it.")
 @click.option("--status", type=click.Choice(("ok", "blocked", "down", "geoblocked", "inconclusive")))
 @click.option("--method", metavar="METHOD", help="One of those that the verdict names, such as dns.nxdomain.")
-@click.option("--since", metavar="TIME", help="Begun then or later: 2018-01-15, 2018-01-15T09:05, or 7d ago.")
+@click.option("--since", metavar="TIME", help="Begun then or later: 2018-01-15, 2018-01-15T09:05, or how long ago: 7d.")
 @click.option("--until", metavar="TIME", help="Begun before.")
 @click.option("--output", metavar="FILE", type=click.Path(path_type=Path), help="Instead of the standard output.")
 @config_option
@@ -335,6 +341,8 @@ def _worded_errors() -> Iterator[None]:
     except _where_imported("monitor.publish.options", "NotUnderstood") as exc:
         raise click.UsageError(str(exc)) from None
     except _where_imported("monitor.store", "StoreError") as exc:
+        raise click.ClickException(str(exc)) from None
+    except _where_imported("monitor.absence", "NoVantage") as exc:
         raise click.ClickException(str(exc)) from None
     except ListUnavailable as exc:
         raise click.ClickException(str(exc)) from None

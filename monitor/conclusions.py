@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from monitor.config import DetectConfig
-from monitor.events import Minimum, Watch
+from monitor.events import Minimum
 from monitor.incidents import incidents
 from monitor.models import Event, Incident, Measurement, Point
 from monitor.store import Store, Wanted
+from monitor.watch import Watch
 
 # What is read at the start: enough to know each line's noise, and what a Raspberry Pi reads within a minute.
 HISTORY = timedelta(days=60)
@@ -49,6 +50,15 @@ class Conclusions:
         changed = [incident for incident in found.values() if self._incidents.get(incident.id) != incident]
         self._incidents |= found
         return changed
+
+    def active(self) -> list[Event]:
+        """Those that go on, and are believed in."""
+        return [event for event in self.events() if event.ended is None and event.confidence > 0]
+
+    def incident_ids(self) -> dict[str, str]:
+        """The incident of each event that belongs to one that goes on."""
+        going_on = [incident for incident in self._incidents.values() if incident.ended is None]
+        return {event.id: incident.id for incident in going_on for event in incident.events}
 
     def _news(self, changed: Sequence[Event]) -> list[Event]:
         news = [event for event in changed if self._revisions.get(event.id) != event.revision]

@@ -178,7 +178,9 @@ async def _visit(
 def _outcome(trail: Trail, here: Target, family: int) -> NeutralCheck:
     if trail.pages:
         seen, body = trail.pages[-1]
-        speed = seen.body_length / seen.last_byte_s if seen.last_byte_s and seen.body_length >= SPEED_BODY else None
+        long_enough = seen.last_byte_s and seen.body_length >= SPEED_BODY
+        # On the wire: a page that was compressed would make a full line look fast.
+        speed = seen.bytes_received / seen.last_byte_s if long_enough and seen.last_byte_s else None
         expected = seen.failure is None and _as_known(here, seen, body)
         return NeutralCheck(
             url=here.url, family=family, failure=seen.failure, layer="http" if seen.failure else None,

@@ -37,14 +37,16 @@ from monitor.config_values import (
     Proxy,
     Recipient,
     ResolverAddress,
+    Selected,
     Size,
     Store,
     WebUrl,
     site_entry,
 )
 from monitor.config_yaml import MAX_BYTES, ConfigError, Document
+from monitor.models import Network
 
-__all__ = ["Config", "ConfigError", "find", "load", "parse"]
+__all__ = ["Config", "ConfigError", "find", "load", "parse", "placed"]
 
 FILE_NAME = "probes.yaml"
 # Validated, so that one file serves every version, but without effect so far: `almenara check` says so.
@@ -96,6 +98,11 @@ class VantageConfig(Section, frozen=True, kw_only=True):
     country: Country | None = None
     via: Via | None = None
     resolvers: tuple[OwnResolver, ...] = ("system",)
+
+    @property
+    def network(self) -> Network:
+        """As declared."""
+        return Network(asn=self.asn, isp=self.isp, country=self.country)
 
 
 class ControlConfig(Section, frozen=True, kw_only=True):
@@ -161,9 +168,16 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
 
 
 class WebConfig(Section, frozen=True, kw_only=True):
-    """Where the page, the API and the metrics are served."""
+    """Where the page, the API and the metrics are served. probe_any: /probe measures sites that are not configured."""
 
     listen: Listen = "127.0.0.1:9105"
+    probe_any: bool = False
+
+
+class MetricsConfig(Section, frozen=True, kw_only=True):
+    """Which sites /metrics tells of one by one: hosts, or `tag:TAG`; none: all."""
+
+    sites: tuple[Selected, ...] = ()
 
 
 class MinimumConfig(Section, frozen=True, kw_only=True):
@@ -210,6 +224,7 @@ class Config(Section, frozen=True, kw_only=True):
     keep: KeepConfig = KeepConfig()
     network: NetworkConfig = NetworkConfig()
     web: WebConfig = WebConfig()
+    metrics: MetricsConfig = MetricsConfig()
     alerts: tuple[AlertConfig, ...] | None = None
     detect: DetectConfig = DetectConfig()
     hub: HubConfig | None = None
@@ -237,6 +252,16 @@ def load(path: Path) -> Config:
     return msgspec.structs.replace(
         config, lists=lists, store=_store_beside(path, config.store), network=_network_beside(path, config.network)
     )
+
+
+def placed(file: Path | None, key: str, problem: str) -> ConfigError:
+    """What turned out to be wrong with a value later on; with its line where it comes from a file."""
+    if file is None:
+        return ConfigError(FILE_NAME, None, key, problem)
+    try:
+        return Document(file.read_text("utf-8-sig"), str(file)).error(key, problem)
+    except (OSError, UnicodeDecodeError, ConfigError):  # it was changed since
+        return ConfigError(str(file), None, key, problem)
 
 
 def _beside(file: Path, entry: ListConfig) -> ListConfig:

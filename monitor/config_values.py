@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ _DEVICE = re.compile(r"[^\s/:\x00-\x1f]{1,15}")  # IFNAMSIZ less its NUL
 _NETNS = re.compile(r"(/[\w.-]+)+|[\w-][\w.-]{0,63}", re.ASCII)
 MAX_URL = 2048
 MIN_INTERVAL_S = 10.0  # between measurements of one site: less would be a load on the site
+MIN_AGE_S = 86400.0
 MAX_DURATION_S = 366 * 86400.0
 
 
@@ -49,6 +51,19 @@ def positive_duration(value: Any) -> float:
     if seconds == 0:
         raise ValueError(f"expected a duration longer than nothing, got {value}")
     return seconds
+
+
+def at_least(least_s: float, reader: Callable[[Any], float]) -> Callable[[Any], float]:
+    """A reader that takes no shorter duration."""
+    unit, size_s = next((unit, size) for unit, size in reversed(_UNITS_S.items()) if least_s >= size)
+
+    def read(value: Any) -> float:
+        seconds = reader(value)
+        if seconds < least_s:
+            raise ValueError(f"expected a duration of at least {least_s / size_s:g}{unit}, got {shown(value)}")
+        return seconds
+
+    return read
 
 
 def size(value: Any) -> int:
@@ -123,6 +138,19 @@ def _is_host_name(host: str) -> bool:
     """Labels that DNS can carry. `0x7f.1` and `1.2.3.4.5` are an address to some libraries and a name to others."""
     labels = host.split(".")
     return len(host) <= 253 and all(_LABEL.fullmatch(label) for label in labels) and not _NUMBER.fullmatch(labels[-1])
+
+
+def selected(value: Any) -> str:
+    """Sites by `tag:TAG`, or one by its host, with its port where that is an unusual one."""
+    if isinstance(value, str) and value.startswith("tag:"):
+        return f"tag:{name(value.removeprefix('tag:'))}"
+    found = None
+    if isinstance(value, str) and not re.search(r"[/?#@\\\s]", value):
+        with suppress(ValueError):
+            found = _target(f"https://{value}/")
+    if found is None:
+        raise ValueError(f"expected tag:TAG or a site's host such as www.lapatilla.com, got {shown(value)}")
+    return found.site
 
 
 def address(value: Any) -> str:
@@ -257,9 +285,9 @@ def _read_by(function: Callable[[Any], Any]) -> Meta:
     return Meta(extra={"read": function})
 
 
-Interval = Annotated[float, _read_by(positive_duration), Meta(ge=MIN_INTERVAL_S)]
+Interval = Annotated[float, _read_by(at_least(MIN_INTERVAL_S, duration))]
 Duration = Annotated[float, _read_by(positive_duration)]
-Age = Annotated[float, _read_by(age), Meta(ge=86400.0)]
+Age = Annotated[float, _read_by(at_least(MIN_AGE_S, age))]
 Pause = Annotated[float, _read_by(duration)]
 WebUrl = Annotated[str, _read_by(web_url)]
 HttpsUrl = Annotated[str, _read_by(https_url)]
@@ -268,6 +296,7 @@ Database = Annotated[str, _read_by(database)]
 Address = Annotated[str, _read_by(address)]
 ResolverAddress = Annotated[str, _read_by(resolver)]
 OwnResolver = Annotated[str, _read_by(own_resolver)]
+Selected = Annotated[str, _read_by(selected)]
 Listen = Annotated[str, _read_by(listen)]
 Proxy = Annotated[str, _read_by(proxy)]
 Device = Annotated[str, _read_by(device)]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,36 +10,15 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from monitor.consent_texts import Texts, texts
+
 # A new version of the text is a new question: what was agreed to before was another text.
 TEXT_VERSION = 1
 
-RISKS = """\
-Before Almenara measures anything from here, please read this.
+# Whole words, or their usual letter, in either language: an Enter pressed too soon must not be a yes.
+YES = frozenset({"yes", "y", "sí", "si", "s"})
+NO = frozenset({"no", "n", ""})
 
-What it does. It contacts the news sites in your list from your own connection, as a browser would, including sites
-that your network or your government blocks. It asks several name servers about them, and asks a test helper
-elsewhere to try the same sites. You can see the list in your probes.yaml and change it.
-
-Who can see it. Your internet provider, and whoever watches its network, can see that you contact these sites, that
-you do it again and again, and that you ask public name servers and a test helper: this looks different from
-browsing and can be recognised as measuring. The sites and the test helper see your IP address.
-
-What it may mean for you. In some countries visiting such sites, or measuring them, is illegal, or is punished
-whether it is or not. If you are at risk already, talk to people who know your country first. Almenara is no VPN and
-does not hide you.
-
-What is recorded. For each site: the time, the network's name and number (ISP, ASN, country), the answers of name
-servers, the addresses contacted, certificates, and what the pages were like. Where a page looks like a block page
-the page itself is kept as evidence.
-
-What is not recorded. Your IP address is removed from what is kept, and nothing else about you, your machine or what
-you browse is looked at. Nothing is published by this command.
-
-You may stop at any time. To take your yes back, delete {remembered}
-or write `consent: false` in your probes.yaml.
-"""
-
-QUESTION = "Do you understand this, and want to measure from here? Type yes or no: "
 HOW_TO = (
     "nothing is measured without consent: run this on a terminal to read about the risks and answer, "
     "or write `consent: true` in probes.yaml"
@@ -73,9 +53,10 @@ def require(configured: bool | None, *, ask: Callable[[str], str] | None, now: d
         return
     if ask is None:
         raise ConsentMissing(HOW_TO)
-    if not _agrees(ask, RISKS.format(remembered=remembered)):
-        raise ConsentMissing("nothing is measured: consent was not given")
-    _remember(remembered, _Given(date=now, text_version=TEXT_VERSION))
+    language = texts(os.environ)
+    if not _agrees(ask, language, remembered):
+        raise ConsentMissing(language.refused)
+    _remember(remembered, _Given(date=now, text_version=TEXT_VERSION), language)
 
 
 def require_here(configured: bool | None) -> None:
@@ -85,12 +66,16 @@ def require_here(configured: bool | None) -> None:
     require(configured, ask=ask, now=datetime.now(UTC), remembered=remembered_at())
 
 
-def _agrees(ask: Callable[[str], str], risks: str) -> bool:
-    """Only the whole word is a yes: an Enter pressed too soon must not be one."""
-    answer = ask(f"{risks}\n{QUESTION}").strip().lower()
-    while answer not in ("yes", "no", ""):
-        answer = ask("Please type yes or no: ").strip().lower()
-    return answer == "yes"
+def _agrees(ask: Callable[[str], str], language: Texts, remembered: Path) -> bool:
+    answer = _plain(ask(f"{language.risks.format(remembered=remembered)}\n{language.question}"))
+    while answer not in YES | NO:
+        answer = _plain(ask(language.again))
+    return answer in YES
+
+
+def _plain(answer: str) -> str:
+    # Some keyboards, macOS' among them, send an accent of its own after the letter.
+    return unicodedata.normalize("NFC", answer).strip().lower()
 
 
 def _ask_on_terminal(text: str) -> str:
@@ -109,11 +94,11 @@ def _is_remembered(file: Path) -> bool:
     return given.text_version == TEXT_VERSION
 
 
-def _remember(file: Path, given: _Given) -> None:
+def _remember(file: Path, given: _Given, language: Texts) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.write_bytes(msgspec.json.encode(given) + b"\n")
         file.chmod(0o600)
     except OSError as exc:
-        problem = exc.strerror or type(exc).__name__
-        sys.stderr.write(f"Your yes holds for this run; it could not be remembered in {file}: {problem.lower()}\n")
+        problem = (exc.strerror or type(exc).__name__).lower()
+        sys.stderr.write(language.unremembered.format(file=file, problem=problem) + "\n")

@@ -41,7 +41,7 @@ def _jobs(trail: Trail, hop: int, here: Target, neutrals: Neutrals) -> list[Coro
         return []
     jobs = [_twice(trail, hop, here, a, neutrals) for a in _interrupted(trail, hop)[:MAX_ADDRESSES]]
     for address in _unconnected(trail, hop)[:MAX_ADDRESSES]:
-        jobs.append(_again(trail, hop, here, address))
+        jobs.append(_again(trail, hop, here, address, neutrals))
         jobs.append(_plain_side(trail, hop, here, address, neutrals))
     jobs += [_asked_again(trail, hop, here), _checking_disabled(trail, hop, here)]
     jobs.append(_no_resolver(trail, hop, here, neutrals))
@@ -132,13 +132,22 @@ async def _elsewhere(trail: Trail, hop: int, here: Target, n: int, neutrals: Neu
         neutrals.silent(host)
 
 
-async def _again(trail: Trail, hop: int, here: Target, address: str) -> None:
-    """An address that did not answer is tried again a while later."""
+async def _again(trail: Trail, hop: int, here: Target, address: str, neutrals: Neutrals) -> None:
+    """An address that did not answer is tried again a while later, beside a neutral site: is the line silent, too?"""
     sources = trail.addresses(here.host).get(address, COUNTERFACTUAL)
+    first = trail.tools.settings.attempts
     for n in range(1, ROUNDS + 1):
-        await trail.chain(
-            _occasion(trail, hop, trail.tools.settings.attempts + n, Purpose.SITE), here, address, sources
-        )
+        again = trail.chain(_occasion(trail, hop, first + n, Purpose.SITE), here, address, sources)
+        await asyncio.gather(again, _neutral(trail, hop, here, n, neutrals))
+
+
+async def _neutral(trail: Trail, hop: int, here: Target, n: int, neutrals: Neutrals) -> None:
+    """A neutral site's own page, another one each time."""
+    known = list(neutrals.answering(here.scheme).items())
+    if known:
+        host, address = known[-n % len(known)]
+        itself = target(f"{here.scheme}://{host}/")
+        await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL)
 
 
 async def _plain_side(trail: Trail, hop: int, here: Target, address: str, neutrals: Neutrals) -> None:

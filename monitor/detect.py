@@ -9,19 +9,22 @@ import sys
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import Struct
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from monitor.classify import MAX_TOLD, UnreadableError, documents
 from monitor.control.bounds import text
 from monitor.events import Minimum, detect
 from monitor.models import Event, Kind, Network, Point, Status
+from monitor.wording import told
 
 _LONGEST = 255  # characters of a site, a probe, a method: a name of the DNS has no more
 _MOST_METHODS = 32
-_WIDTH = 1000  # columns: a terminal may wrap a line, but no cell is cut
+_PIPE_WIDTH = 1000  # columns where there is no terminal to fit into: nothing is wrapped or cut
 _LARGEST_ASN = 2**32 - 1
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _KINDS = {
@@ -177,44 +180,59 @@ def _identity(network: Network, site: str, probe: str, line: _Line) -> str:
 
 def _print_json(events: Sequence[Event]) -> None:
     for event in events:
-        sys.stdout.buffer.write(msgspec.json.encode(_as_promised(event)) + b"\n")
-
-
-def _as_promised(event: Event) -> dict[str, Any]:
-    """An event as interface.md gives it: who the network is, not how that was found."""
-    told: dict[str, Any] = msgspec.structs.asdict(event)
-    network = event.network
-    told["network"] = network and {"asn": network.asn, "isp": network.isp, "country": network.country}
-    return told
+        sys.stdout.buffer.write(msgspec.json.encode(told(event)) + b"\n")
 
 
 def _print_table(events: Sequence[Event]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(width=_WIDTH)
+    """A line for each, or where the terminal is too narrow for that a few."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_PIPE_WIDTH)
     if not events:
         console.print("no events", style="dim")
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("kind", "site", "network", "started", "ended", "detected", "methods", "confidence", "n", "probes"):
-        table.add_column(title, no_wrap=True)
-    for event in events:
-        cells = (
-            event.kind,
-            event.site or "-",
-            _network(event.network),
-            ("" if event.started_range[0] else "<= ") + _minute(event.started),
-            "-" if event.ended is None else _minute(event.ended),
-            _minute(event.detected),
-            ", ".join(event.methods) or "-",
-            f"{event.confidence:.3f}",
-            str(event.measurements),
-            str(event.probes),
-        )
-        table.add_row(*(Text(text(cell, 200)) for cell in cells), style=_KINDS[event.kind])
-    console.print(table)
+    rows = [_cells(event) for event in events]
+    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    for column in table.columns:
+        column.no_wrap = True
+    for event, row in zip(events, rows, strict=True):
+        table.add_row(*map(_shown, row.values()), style=_KINDS[event.kind])
+    unbounded = console.options.update(max_width=_PIPE_WIDTH)
+    fits = console.measure(table, options=unbounded).maximum <= console.width
+    console.print(table if fits else _stacked(events, rows))
+
+
+def _cells(event: Event) -> dict[str, str]:
+    return {
+        "kind": event.kind.value,
+        "site": event.site or "-",
+        "network": _network(event.network),
+        "started": ("" if event.started_range[0] else "<= ") + _minute(event.started),
+        "ended": "-" if event.ended is None else _minute(event.ended),
+        "detected": _minute(event.detected),
+        "methods": ", ".join(event.methods) or "-",
+        "confidence": f"{event.confidence:.3f}",
+        "n": str(event.measurements),
+        "probes": str(event.probes),
+    }
+
+
+def _stacked(events: Sequence[Event], rows: Sequence[dict[str, str]]) -> Table:
+    """The same in three columns, for eighty characters."""
+    table = Table("what", "when", "how", box=None, pad_edge=False, header_style="bold")
+    for event, row in zip(events, rows, strict=True):
+        when = [f"{name:<8} {row[name]}" for name in ("started", "ended", "detected")]
+        how = [row["methods"], f"confidence {row['confidence']}", f"n {row['n']}, probes {row['probes']}"]
+        columns = ([row["kind"], row["site"], row["network"]], when, how)
+        table.add_row(*map(_shown, map("\n".join, columns)), style=_KINDS[event.kind])
+        table.add_row("")
+    table.columns[0].overflow = table.columns[2].overflow = "fold"
+    table.columns[1].no_wrap = True  # a time that is cut says nothing
+    return table
+
+
+def _shown(cell: str) -> Text:
+    return Text("\n".join(text(line, 200) for line in cell.split("\n")))
 
 
 def _minute(moment: datetime) -> str:

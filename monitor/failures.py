@@ -67,6 +67,12 @@ SOCKS_REPLIES = {
 
 _BY_RCODE = {"NXDOMAIN": NXDOMAIN, "SERVFAIL": SERVFAIL, "REFUSED": DNS_REFUSED}
 
+# Every name that this program gives to a failure.
+NAMES = frozenset({
+    TIMEOUT, RESET, REFUSED, EOF, NXDOMAIN, NO_ANSWER, SERVFAIL, DNS_REFUSED, DNS_MISBEHAVING, BOGON, FAILED_HANDSHAKE,
+    HTTP_PROTOCOL, *CERTIFICATE_FAILURES, *_BY_ERRNO.values(),
+})  # fmt: skip
+
 
 class ProxyFailure(OSError):
     """What a proxy does, or says of itself: known by no name of df-007, and never evidence. what: a word for it."""

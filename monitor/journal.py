@@ -6,14 +6,18 @@ Everything goes through the standard `logging`, so that libraries' words come ou
 import logging
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 
+from monitor.changes import REOPENED, WITHDRAWN, Change
 from monitor.config_yaml import one_line
-from monitor.explain import STATUS_WORDS
-from monitor.models import Event, Kind, Measurement, Status
+from monitor.explain import STATUS_WORDS, explain
+from monitor.models import Measurement, Status, Verdict
+from monitor.moments import length, utc_text
+from monitor.verdict.evidence import CLOCK_WRONG_S
+from monitor.wording import WHY_NOT_JUDGED, event_text, told
 
 FORMATS = ("text", "json")
 _LOG = logging.getLogger("almenara")
@@ -45,39 +49,21 @@ def say_bug(doing: str, problem: BaseException) -> None:
     _LOG.error("%s", text, exc_info=trace, extra={"event": "bug", "fields": {}})
 
 
-def say_change(event: Event) -> None:
-    """An event that began, changed or ended."""
-    say("event", change_text(event), change=change_of(event), **msgspec.to_builtins(event))
+def say_change(change: Change) -> None:
+    """What became of an event."""
+    say("event", change_text(change), change=change.what, **told(change.event))
 
 
-def change_of(event: Event) -> str:
-    """What a revision of an event is: `started`, `updated` or `ended`."""
-    if event.ended is not None:
-        return "ended"
-    return "started" if event.revision <= 1 else "updated"
-
-
-def change_text(event: Event) -> str:
+def change_text(change: Change) -> str:
     """An event's change for people."""
-    where = " on ".join(text for text in (event.site, network_text(event)) if text) or "everything"
-    words = {
-        Kind.BLOCKING: "is blocked", Kind.SITE_OUTAGE: "is down", Kind.NETWORK_OUTAGE: "network is down",
-        Kind.SILENCE: "reports nothing",
-    }  # fmt: skip
-    methods = f" ({', '.join(event.methods)})" if event.methods else ""
-    told = f"{where} {words[event.kind]}{methods} since {moment(event.started)}, {event.confidence:.0%} sure"
-    change = change_of(event)
-    if change == "ended":
-        return f"over: {told}, until {moment(event.ended)}"
-    return told if change == "started" else f"changed: {told}"
-
-
-def network_text(event: Event) -> str:
-    """An event's network for people."""
-    network = event.network
-    if network is None:
-        return ""
-    return " ".join(text for text in (network.isp or "", f"AS{network.asn}" if network.asn else "") if text)
+    text = event_text(change.event)
+    if change.what == WITHDRAWN:
+        before = change.before or change.event
+        return f"withdrawn: {event_text(before)}; the evidence no longer shows it"
+    if change.what == REOPENED:
+        ended = change.before and change.before.ended
+        return f"it goes on after all: {text}" + (f" (it seemed over at {utc_text(ended)})" if ended else "")
+    return {"ended": "over: ", "updated": "changed: "}.get(change.what, "") + text
 
 
 def say_verdict(measurement: Measurement) -> None:
@@ -85,19 +71,49 @@ def say_verdict(measurement: Measurement) -> None:
     verdict = measurement.verdict
     if verdict is None:
         return
-    methods = f" ({', '.join(verdict.methods)})" if verdict.methods else ""
-    words = STATUS_WORDS[verdict.status] if verdict.status is not Status.BLOCKED else "is blocked"
     say(
-        "verdict", f"{measurement.site} on {measurement.vantage} {words}{methods}",
+        "verdict", f"{measurement.site} on {measurement.vantage} {_verdict_text(verdict)}",
         site=measurement.site, url=measurement.url, vantage=measurement.vantage, asn=measurement.network.asn,
         status=verdict.status.value, methods=list(verdict.methods), confidence=verdict.confidence, rule=verdict.rule,
-        id=measurement.id,
+        reason=_reason(verdict), id=measurement.id,
     )  # fmt: skip
 
 
-def moment(when: datetime | None) -> str:
-    """A time as it is written in a line."""
-    return "?" if when is None else f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
+def _verdict_text(verdict: Verdict) -> str:
+    if verdict.status is Status.INCONCLUSIVE and verdict.rule in WHY_NOT_JUDGED:
+        return f"cannot be judged: {WHY_NOT_JUDGED[verdict.rule]}"
+    methods = f" ({', '.join(verdict.methods)})" if verdict.methods else ""
+    return (STATUS_WORDS[verdict.status] if verdict.status is not Status.BLOCKED else "is blocked") + methods
+
+
+def _reason(verdict: Verdict) -> str:
+    """Why, in whole sentences."""
+    reasons = verdict.reasons[1:] or verdict.reasons or ({"id": verdict.rule},)
+    return "; ".join(map(explain, reasons))
+
+
+class Clock:
+    """Whether this machine's clock can be right: told when it changes. It is no verdict's fault, and spoils them all."""
+
+    def __init__(self) -> None:
+        self._wrong = False
+
+    def note(self, offset: float | None) -> None:
+        """offset: seconds that the clock is ahead of neutral sites'; None: not known."""
+        if offset is None or self._wrong == (abs(offset) > CLOCK_WRONG_S):
+            return
+        self._wrong = not self._wrong
+        if self._wrong:
+            text = f"this machine's clock is {_far(offset)}: set it, until then little can be judged and times are wrong"
+            say("clock", text, level=logging.WARNING, offset_s=offset)
+        else:
+            say("clock", "this machine's clock is right again", offset_s=offset)
+
+
+def _far(offset: float) -> str:
+    off = timedelta(seconds=abs(offset))
+    told = f"{off.days / 365.25:.0f} years" if off.days > 730 else length(off)
+    return f"{told} {'fast' if offset > 0 else 'slow'}"
 
 
 class _Lines(logging.Handler):
@@ -111,7 +127,7 @@ class _Lines(logging.Handler):
 
 class _Text(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        line = f"{moment(_when(record))} {record.levelname.lower()} {one_line(record.getMessage())}"
+        line = f"{utc_text(_when(record))} {record.levelname.lower()} {one_line(record.getMessage())}"
         return f"{line}\n{_traced(self, record)}" if record.exc_info else line
 
 

@@ -6,6 +6,7 @@ a block.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 from monitor.journal import say, say_bug
 from monitor.models import Event, Incident, Measurement
-from monitor.store import Store, StoreError
+from monitor.store import Count, Store, StoreError
 from monitor.survival import survived
 
 MOST_UNSAVED = 1000  # measurements in memory while the store is in trouble: some 20 MB
@@ -32,11 +33,14 @@ class Ledger:
         store: Store,
         handled: Callable[[Sequence[Measurement]], Coroutine[Any, Any, None]],
         *,
+        count: Count | None = None,
         retry_s: float = RETRY_S,
     ) -> None:
+        """count: what the store is to count of each."""
         self.problem: str | None = None
         self._store = store
         self._handled = handled
+        self._append = partial(store.append, count=count)
         self._retry_s = retry_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._new: deque[Measurement] = deque()
@@ -44,6 +48,7 @@ class Ledger:
         self._events: dict[str, Event] = {}
         self._incidents: dict[str, Incident] = {}
         self._dropped = 0
+        self._begun: float | None = None
         self._awake = asyncio.Event()
 
     @property
@@ -53,7 +58,21 @@ class Ledger:
 
     async def do(self, work: Callable[..., T], *arguments: Any) -> T:
         """Anything with the store, in its thread; StoreError."""
-        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+        return await asyncio.get_running_loop().run_in_executor(self._thread, partial(self._timed, work, *arguments))
+
+    @property
+    def busy_s(self) -> float:
+        """How long the store takes for what it does now; 0 where it does nothing."""
+        begun = self._begun
+        return 0.0 if begun is None else time.monotonic() - begun
+
+    def _timed(self, work: Callable[..., T], *arguments: Any) -> T:
+        """In the thread."""
+        self._begun = time.monotonic()
+        try:
+            return work(*arguments)
+        finally:
+            self._begun = None
 
     def put(self, measurement: Measurement) -> None:
         """To be stored soon."""
@@ -103,7 +122,7 @@ class Ledger:
         most = BATCH
         while self._unsaved:
             batch = [self._unsaved[i] for i in range(min(most, len(self._unsaved)))]
-            failure = await self._failure(self._store.append, batch)
+            failure = await self._failure(self._append, batch)
             if isinstance(failure, StoreError):
                 return self._troubled(str(failure))
             if failure is not None and len(batch) > 1:
@@ -129,7 +148,7 @@ class Ledger:
             self._healed()
 
     async def _failure(self, work: Callable[..., object], *arguments: Any) -> BaseException | None:
-        doing = asyncio.get_running_loop().run_in_executor(self._thread, partial(work, *arguments))
+        doing = asyncio.get_running_loop().run_in_executor(self._thread, partial(self._timed, work, *arguments))
         await asyncio.wait({doing})
         return doing.exception()
 

@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monitor.budget import amount
 from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_yaml import ConfigError, one_line
 from monitor.schedule import every_s
@@ -47,15 +48,20 @@ class _Remembered(Struct, kw_only=True):
 
 
 class Lists:
-    """The configured sites and lists, as they are now. warn: told once when a list cannot be had, and when it can again."""
+    """The configured sites and lists, as they are now. warn: told once when a list cannot be had, and when it can again.
+
+    complete: no list is without a copy.
+    """
 
     def __init__(self, warn: Callable[[str], None]) -> None:
+        self.complete = True
         self._warn = warn
         self._last: dict[ListConfig, tuple[SiteConfig, ...]] = {}
-        self._troubled: set[str] = set()
+        self._troubled: set[ListConfig] = set()
 
     async def gather(self, config: Config) -> Watched:
-        """All sites, each once. ConfigError where a list's file is wrong that was never right, or ours is damaged."""
+        """All sites, each once. ConfigError where what was seen is damaged, ListUnavailable where it cannot be kept."""
+        self.complete = True
         found = {entry: await self._read(entry) for entry in config.lists}
         self._last = found
         return self._sorted(config, found)
@@ -87,8 +93,8 @@ class Lists:
         return Watched(sites=kept, waiting=distinct(site for site in waiting if site.url not in urls))
 
     async def _read(self, entry: ListConfig) -> tuple[SiteConfig, ...]:
-        copy = None if entry.url is None else _copy_of(entry.url)
-        if copy and _is_recent(copy):
+        copy = _copy_of(_name(entry))
+        if entry.url is not None and _is_recent(copy):
             try:
                 return sites_in(_bytes(copy), entry)
             except (ConfigError, OSError):
@@ -98,38 +104,36 @@ class Lists:
             sites = sites_in(raw, entry)
         except (ConfigError, ListUnavailable) as exc:
             return self._instead(entry, copy, exc)
-        if copy:
-            _keep(copy, raw)
-        self._well(_name(entry))
+        _keep(copy, raw)
+        self._well(entry)
         return sites
 
-    def _instead(
-        self, entry: ListConfig, copy: Path | None, problem: ConfigError | ListUnavailable
-    ) -> tuple[SiteConfig, ...]:
+    def _instead(self, entry: ListConfig, copy: Path, problem: ConfigError | ListUnavailable) -> tuple[SiteConfig, ...]:
         """What stands in for a list that cannot be had."""
-        name = _name(entry)
         known = self._last.get(entry)
-        if known is None and copy is None:
-            raise problem
-        if not known and copy:
+        if not known:
             try:
                 known = sites_in(_bytes(copy), entry)
             except (ConfigError, OSError):
                 known = ()
-        if name not in self._troubled:
-            self._troubled.add(name)
+                self.complete = False
+        if entry not in self._troubled:
+            self._troubled.add(entry)
             instead = "the last good copy is used" if known else "its sites are not watched until it can be had"
             self._warn(f"{problem}; {instead}")
         return known or ()
 
-    def _well(self, name: str) -> None:
-        if name in self._troubled:
-            self._troubled.remove(name)
-            self._warn(one_line(f"{name}: can be had again"))
+    def _well(self, entry: ListConfig) -> None:
+        if entry in self._troubled:
+            self._troubled.remove(entry)
+            self._warn(one_line(f"{_name(entry)}: can be had again"))
 
 
 def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
-    """`almenara sites`: what is watched and what waits; approve: URLs that may be watched now, or all."""
+    """`almenara sites`: what is watched and what waits; approve: URLs that may be watched now, or all.
+
+    1 where a list cannot be had and nothing stands in for it.
+    """
     lists = Lists(_warn)
     watched = asyncio.run(lists.gather(config))
     if approve:
@@ -144,9 +148,12 @@ def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
         for site, state in rows:
             table.add_row(*_cells(site, config), Text(state, style="yellow" if state == "waiting" else ""))
         Console(file=sys.stdout, highlight=False).print(table)
+    if config.schedule.budget is not None:
+        _warn(f"every: as configured; a budget of {amount(config.schedule.budget)} a day may make it longer")
     if watched.waiting:
-        _warn(f"{len(watched.waiting)} joined a list and wait: `almenara sites --approve URL`, or `--approve all`")
-    return 0
+        waiting = f"{len(watched.waiting)} {'waits' if len(watched.waiting) == 1 else 'wait'}"
+        _warn(f"{waiting} since joining a list: `almenara sites --approve URL`, or `--approve all`")
+    return 0 if lists.complete else 1
 
 
 def _warn(line: str) -> None:
@@ -187,8 +194,8 @@ def remembered_at() -> Path:
     return _folder("XDG_STATE_HOME", ".local/state") / "lists.json"
 
 
-def _copy_of(url: str) -> Path:
-    digest = hashlib.sha256(url.encode()).hexdigest()[:32]
+def _copy_of(name: str) -> Path:
+    digest = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:32]
     return _folder("XDG_CACHE_HOME", ".cache") / "lists" / f"{digest}.csv"
 
 
@@ -206,10 +213,11 @@ def _bytes(file: Path, most: int = MAX_LIST_BYTES) -> bytes:
 
 def _keep(file: Path, content: bytes) -> None:
     """Whole or not at all; a disk that is full or read-only costs the copy, not the list."""
-    try:
-        _replace(file, content)
-    except OSError:
-        return
+    with suppress(OSError):
+        if file.exists() and _bytes(file) == content:
+            file.touch()  # a memory card is not written each time
+        else:
+            _replace(file, content)
 
 
 def _replace(file: Path, content: bytes) -> None:
@@ -237,7 +245,7 @@ def _remembered() -> Iterator[_Remembered]:
             if known != before:
                 _replace(file, msgspec.json.encode(known))
     except OSError as exc:
-        raise ConfigError(str(file), None, None, f"cannot be kept: {(exc.strerror or '').lower()}") from None
+        raise ListUnavailable(one_line(f"{file}: cannot be kept: {(exc.strerror or '').lower()}")) from None
 
 
 def _load(file: Path) -> _Remembered:

@@ -1,19 +1,25 @@
-"""The live view of `almenara run` on a terminal: a matrix of sites and vantages, the events, and what comes next."""
+"""The live view of `almenara run` on a terminal: the events, a matrix of sites and vantages, and what comes next."""
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from itertools import chain
 
 from msgspec import Struct
-from rich.console import Group
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from monitor.journal import change_text, moment
 from monitor.models import Event, Status
+from monitor.moments import length, utc_text
 from monitor.picture import Cell
 from monitor.show import how_sure, printable, status_text
+from monitor.wording import counted, event_text, waiting_words
 
-_SITE_WIDTH, _ISP_WIDTH, _LINE_WIDTH = 34, 20, 160
+_SITE_WIDTH, _ISP_WIDTH, _CELL_WIDTH = 34, 20, 12  # columns; the least of a cell holds its status
+_TEXT = 400  # characters of what may be wrapped
+_LOW = 20  # lines; below, messages are cut to fewer lines each
+_FOOT_LINES, _EVENT_LINES = (1, 2), (2, 3)  # of each message: on a low terminal, on others
+_LEAST_SITES = 3  # lines left to the sites however many events there are: a heading, a site, how many more
 
 
 class View(Struct, frozen=True, kw_only=True):
@@ -32,52 +38,107 @@ class View(Struct, frozen=True, kw_only=True):
     problem: str | None
 
 
-def screen(view: View, now: datetime, height: int) -> Group:
-    """The view, fitted into so many lines: sites that are not simply ok come first."""
-    events = [event for event in view.events if event.ended is None]
-    lines = [_status_line(view, now)]
+def screen(view: View, now: datetime, height: int, width: int) -> Group:
+    """The view, fitted into so many lines: events come first, then sites that are not simply ok."""
+    console, roomy = Console(width=width), height >= _LOW
+    foot = [line for text in _foot(view, now) for line in _wrapped(console, text, _FOOT_LINES[roomy])]
+    room = max(0, height - len(foot))
+    going_on = _events(view)
+    wrapped = [_wrapped(console, text, _EVENT_LINES[roomy]) for text in going_on[:height]]
+    events = _fitting(wrapped, len(going_on), room - _LEAST_SITES if view.sites else room)
+    rows = room - len(events) - 1
+    matrix = [_matrix(view, now, rows, width)] if view.sites and rows > 0 else []
+    return Group(*events, *matrix, *foot[:height])
+
+
+def _foot(view: View, now: datetime) -> list[Text]:
+    """What is wrong, what waits, what is next."""
+    texts = []
     if view.problem:
-        lines.append(Text(f"store: {printable(view.problem, _LINE_WIDTH)}", style="bold red"))
+        texts.append(Text(f"store: {printable(view.problem, _TEXT)}", style="bold red"))
     if view.waiting:
-        lines.append(Text(f"{view.waiting} sites joined a list and wait: almenara sites", style="yellow"))
-    lines += [Text("! " + printable(change_text(event), _LINE_WIDTH), style="bold") for event in events[:10]]
-    return Group(_matrix(view, max(3, height - len(lines) - 4)), *lines)
+        texts.append(Text(waiting_words(view.waiting), style="yellow"))
+    return [*texts, _status_line(view, now)]
 
 
-def _matrix(view: View, rows: int) -> Table:
+def _wrapped(console: Console, text: Text, most: int) -> list[Text]:
+    """Lines as they will stand on the terminal, the last one cut where there are more."""
+    lines = list(text.wrap(console, console.width))
+    if len(lines) > most:
+        lines = lines[:most]
+        lines[-1].append("…")
+    for line in lines:
+        line.truncate(console.width, overflow="ellipsis")
+    return lines
+
+
+def _events(view: View) -> list[Text]:
+    """Those that go on, the newest first."""
+    going_on = [event for event in view.events if event.ended is None and event.confidence]
+    going_on.sort(key=lambda event: event.started, reverse=True)
+    return [Text("! " + event_text(event), style="bold") for event in going_on]
+
+
+def _fitting(events: Sequence[Sequence[Text]], total: int, room: int) -> list[Text]:
+    """As many of them as there are lines for, and how many more there are."""
+    shown = list(chain.from_iterable(events))
+    fitting = len(events)
+    while fitting and len(shown) + (fitting < total) > room:
+        fitting -= 1
+        shown = shown[: len(shown) - len(events[fitting])]
+    if fitting < total and room > 0:
+        shown.append(Text(f"+{counted(total - fitting, 'more event')}", style="bold"))
+    return shown
+
+
+def _matrix(view: View, now: datetime, rows: int, width: int) -> Table:
+    """A heading and at most so many rows, each of one line."""
+    site_width = max(8, min(_SITE_WIDTH, width // 3))
+    most = max(1, (width - site_width) // _CELL_WIDTH)
+    vantages = list(view.vantages.items())
+    if len(vantages) > most:
+        vantages = vantages[: most - 1] or vantages[:1]
     table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("site", no_wrap=True)
-    for isp in view.vantages.values():
-        table.add_column(printable(isp, _ISP_WIDTH))
-    shown = sorted(view.sites, key=lambda site: not _notable(view, site[0]))
-    for url, name in shown[:rows]:
-        cells = [_cell(view.cells.get((url, vantage))) for vantage in view.vantages]
+    table.add_column("site", no_wrap=True, max_width=site_width)
+    for _, isp in vantages:
+        table.add_column(Text(printable(isp, _ISP_WIDTH)), no_wrap=True)
+    if len(vantages) < len(view.vantages):
+        table.add_column(f"+{len(view.vantages) - len(vantages)}")
+    shown = sorted(view.sites, key=lambda site: _rank(view, site[0]))
+    fitting = rows if len(shown) <= rows else rows - 1
+    for url, name in shown[:fitting]:
+        cells = [_cell(view.cells.get((url, vantage)), now) for vantage, _ in vantages]
         table.add_row(Text(printable(name, _SITE_WIDTH)), *cells)
-    if len(shown) > rows:
-        table.add_row(Text(f"and {len(shown) - rows} more", style="dim"))
+    if len(shown) > fitting:
+        table.add_row(Text(f"+{len(shown) - fitting} more", style="dim"))
     return table
 
 
-def _notable(view: View, url: str) -> bool:
-    found = [view.cells[url, vantage] for vantage in view.vantages if (url, vantage) in view.cells]
-    return any(cell.verdict.status is not Status.OK for cell in found)
+def _rank(view: View, url: str) -> int:
+    """Blocked sites first, then what is not simply ok."""
+    found = {view.cells[url, vantage].verdict.status for vantage in view.vantages if (url, vantage) in view.cells}
+    return 0 if Status.BLOCKED in found else 1 if found - {Status.OK} else 2
 
 
-def _cell(cell: Cell | None) -> Text:
+def _cell(cell: Cell | None, now: datetime) -> Text:
     if cell is None:
         return Text("…", style="dim")
+    age = "" if cell.current else f"{length(now - cell.measured)} ago"
     since = f"since {cell.since:%H:%M}" if cell.since else ""
     parts = (
-        status_text(cell.verdict), Text(", ".join(cell.verdict.methods)),
+        status_text(cell.verdict), Text(age), Text(", ".join(printable(method, 32) for method in cell.verdict.methods)),
         Text(how_sure(cell.verdict), style="dim"), Text(since, style="dim"),
     )  # fmt: skip
-    return Text(" ").join(part for part in parts if part)
+    shown = Text(" ").join(part for part in parts if part)
+    if not cell.current:
+        shown.stylize("dim")
+    return shown
 
 
 def _status_line(view: View, now: datetime) -> Text:
-    due = "nothing is due" if view.next_due is None else f"next at {moment(view.next_due)}"
+    due = "nothing is due" if view.next_due is None else f"next at {utc_text(view.next_due)}"
     if view.next_due is not None and 0 <= (view.next_due - now).total_seconds() < 3600:
         due = f"next in {(view.next_due - now).total_seconds():.0f} s"
     used = f"{view.used / 1e6:.1f} MB today" + (f" of {view.budget / 1e6:g} MB" if view.budget else "")
-    told = " · ".join((moment(now), f"{view.running} under way", due, used, f"control: {view.control}"))
-    return Text(printable(told, _LINE_WIDTH), style="dim")
+    told = " · ".join((utc_text(now), f"{view.running} under way", due, used, f"control: {view.control}"))
+    return Text(printable(told, _TEXT), style="dim")

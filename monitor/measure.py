@@ -64,7 +64,7 @@ class Prober:
         await self.identity.recent()
         changes = self.identity.changes
         self._forget_other_networks(changes)
-        measurement = await self._measure(target(url), datetime.now(UTC), controls or self.controls)
+        measurement = await self._measure(target(url), controls or self.controls)
         return Unfiled(measurement, changes)
 
     async def file(self, unfiled: "Unfiled") -> Measurement:
@@ -90,8 +90,9 @@ class Prober:
             measurement = msgspec.structs.replace(measurement, verdict=judge(measurement, self.fingerprints))
         return msgspec.structs.replace(measurement, network=network, probe=self.identity.probe(network))
 
-    async def _measure(self, here: Target, started: datetime, controls: Asker | None) -> Measurement:
+    async def _measure(self, here: Target, controls: Asker | None) -> Measurement:
         before = await self.conditions.recent()
+        started = datetime.now(UTC)  # with the trail, whose observations are told in seconds since then
         work = _Work(
             prober=self, here=here, started=started, conditions=before, trail=self._trail(before), asker=controls
         )

@@ -190,7 +190,7 @@ class NeutralCheck(Struct, frozen=True, kw_only=True):
     status: int | None = None
     expected: bool = False
     issuer: str | None = None  # of a rejected certificate
-    speed: float | None = None  # bytes per second of body
+    speed: float | None = None  # bytes per second, on the wire
 
 
 class ResolverCheck(Struct, frozen=True, kw_only=True):

@@ -10,12 +10,13 @@ _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """A moment from `2018-01-15`, `2018-01-15T09:05`, the same with `Z` or `-04:00`, or `36h` ago. ValueError.
+    """A moment from `2018-01-15`, `2018-01-15T09:05`, the same with `Z` or `-04:00`, `36h` or `36h ago`. ValueError.
 
     Without an offset it is local time, as the events are shown.
     """
-    if re.fullmatch(r"[\d.]+[a-z]+", text, re.ASCII):
-        return now - timedelta(seconds=duration(text))
+    ago = re.fullmatch(r"([\d.]+[a-z]+)( ago)?", text, re.ASCII)
+    if ago:
+        return now - timedelta(seconds=duration(ago[1]))
     try:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC)
@@ -30,6 +31,11 @@ def local_and_utc(when: datetime) -> str:
         return f"{utc:%Y-%m-%d %H:%M} UTC"
     day = "" if here.date() == utc.date() else f"{utc:%Y-%m-%d} "
     return f"{here:%Y-%m-%d %H:%M} ({day}{utc:%H:%M} UTC)"
+
+
+def utc_text(when: datetime) -> str:
+    """`2018-01-15 13:05:00Z`: for logs."""
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"
 
 
 def length(time: timedelta) -> str:

@@ -5,6 +5,7 @@ Nothing of it is stored or shown. Sent packets: none.
 
 import socket
 import sys
+import time
 from ipaddress import ip_interface
 from pathlib import Path as File
 
@@ -14,6 +15,7 @@ from monitor.vantage import Vantage, system_resolvers
 
 _MOST_TABLE = 64 * 1024  # bytes of a kernel table that are looked at
 _NO_HARDWARE = "00:00:00:00:00:00"
+_SLEEP_S = 2.0  # less is how the clocks are read
 _PREFIX_BITS = {4: 32, 6: 64}  # of IPv6, a machine changes the rest by itself every day (RFC 8981)
 
 
@@ -21,6 +23,7 @@ class NetworkPath(Struct, frozen=True, kw_only=True):
     """addresses: our own; gateways: interface and next hop of the default routes; links: how often each link came up.
 
     hardware: the gateways' own, which tells two routers apart that are both called 192.168.1.1; () where not known.
+    slept: seconds that the machine has slept so far: what it wakes up to may be another place.
     """
 
     addresses: tuple[str, ...]
@@ -28,13 +31,31 @@ class NetworkPath(Struct, frozen=True, kw_only=True):
     links: tuple[str, ...] = ()
     resolvers: tuple[str, ...] = ()
     hardware: tuple[str, ...] = ()
+    slept: float = 0.0
 
     def is_as(self, before: "NetworkPath") -> bool:
         """Does nothing tell the two apart? Hardware that is not known just now tells nothing."""
         seen, then = (self.addresses, self.gateways, self.links, self.resolvers), before
-        if seen != (then.addresses, then.gateways, then.links, then.resolvers):
+        if seen != (then.addresses, then.gateways, then.links, then.resolvers) or self._slept_since(before):
             return False
         return not self.hardware or not before.hardware or self.hardware == before.hardware
+
+    def same_router(self, before: "NetworkPath") -> bool:
+        """Is it the same router for certain, or the same line where there is none (PPP, a SIM, a tunnel)?
+
+        Whatever else changed: a link that was down, a new address of our own.
+        """
+        if self.hardware and before.hardware:
+            return self.hardware == before.hardware
+        return bool(self.gateways) and self.gateways == before.gateways and all(map(_no_router, self.gateways))
+
+    def same_cable(self, before: "NetworkPath") -> bool:
+        """The same router, and the link to it has not been down: only addresses and routes came or went."""
+        held = bool(self.links) and self.links == before.links and not self._slept_since(before)
+        return held and bool(self.hardware) and self.hardware == before.hardware
+
+    def _slept_since(self, before: "NetworkPath") -> bool:
+        return self.slept - before.slept > _SLEEP_S
 
 
 def path_of(vantage: Vantage) -> NetworkPath:
@@ -50,7 +71,20 @@ def path_of(vantage: Vantage) -> NetworkPath:
         links=tuple(_link(interface) for interface in sorted({interface for interface, _ in routes})) if here else (),
         resolvers=tuple(one.label for one in system_resolvers()) if here else (),
         hardware=_hardware(vantage, {gateway for _, gateway in routes}),
+        slept=_slept(),
     )
+
+
+def _slept() -> float:
+    """Seconds this machine has slept: one clock goes on meanwhile, another does not (Linux, macOS)."""
+    for going, stopping in (("CLOCK_BOOTTIME", "CLOCK_MONOTONIC"), ("CLOCK_MONOTONIC_RAW", "CLOCK_UPTIME_RAW")):
+        if hasattr(time, going) and hasattr(time, stopping):
+            return time.clock_gettime(getattr(time, going)) - time.clock_gettime(getattr(time, stopping))
+    return 0.0
+
+
+def _no_router(gateway: str) -> bool:
+    return not gateway.rpartition(" ")[2].strip("0")
 
 
 def _routes4(vantage: Vantage) -> list[tuple[str, str]]:

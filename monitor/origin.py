@@ -5,7 +5,7 @@ Only the address's prefix is asked for: /24, or /48 of IPv6, as long as any that
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Protocol
 
@@ -47,6 +47,13 @@ def prefix_of(address: str) -> Prefix:
     return ip_network(f"{address}/{PREFIX_BITS[ip_address(address).version]}", strict=False)
 
 
+class Carrier(Struct, frozen=True, kw_only=True):
+    """The network of an address. secure: nobody on the path can have made it up."""
+
+    network: Network
+    secure: bool
+
+
 class Origins:
     """Looks networks up, over the vantage. Errors are None."""
 
@@ -64,37 +71,45 @@ class Origins:
         self._public = public
         self._database = database
 
-    async def network(self, address: str) -> Network | None:
+    async def network(self, address: str) -> Carrier | None:
         """Who announces a public address."""
         if self._database is not None:
             found = await self._database.network(address)
             if found is not None:
-                return found
-        return await self._by_dns(prefix_of(address))
+                return Carrier(network=found, secure=True)
+        prefix = prefix_of(address)
+        for secure, ask in ((True, self._encrypted), (False, self._clear)):
+            found = await _by_dns(prefix, ask)
+            if found is not None:
+                return Carrier(network=found, secure=secure)
+        return None
 
-    async def _by_dns(self, prefix: Prefix) -> Network | None:
-        origins = [read_origin(text) for text in await self._texts(_question(prefix))]
-        fitting = [origin for origin in origins if origin and _covers(origin.prefix, prefix)]
-        if not fitting:
-            return None
-        best = max(fitting, key=lambda origin: origin.prefix.prefixlen)
-        names = [read_name(text, best.asn) for text in await self._texts(f"AS{best.asn}.{NAMES_ZONE}")]
-        isp = next((name for name in names if name), None)
-        return Network(asn=best.asn, isp=isp, country=best.country, source="observed")
-
-    async def _texts(self, name: str) -> list[str]:
-        """TXT records, from the first encrypted resolver that has some, else from one in the clear."""
+    async def _encrypted(self, name: str) -> list[str]:
+        """TXT records, from the first encrypted resolver that has some."""
         occasion = Occasion(since=asyncio.get_running_loop().time())
         asking = [client.ask(name, "TXT", occasion=occasion, timeout_s=STEP_S) for client in self._doh]
-        found = await _soonest([asyncio.ensure_future(one) for one in asking])
-        if found:
-            return found
+        return await _soonest([asyncio.ensure_future(one) for one in asking])
+
+    async def _clear(self, name: str) -> list[str]:
+        """The same, from the first resolver that has some."""
+        occasion = Occasion(since=asyncio.get_running_loop().time())
         for resolver in (*self._vantage.resolvers, *self._public)[:3]:
             asked = await dns.ask(self._vantage, resolver, name, "TXT", occasion=occasion, timeout_s=STEP_S / 2)
             found = texts(asked.dns)
             if found:
                 return found
         return []
+
+
+async def _by_dns(prefix: Prefix, ask: Callable[[str], Awaitable[list[str]]]) -> Network | None:
+    origins = [read_origin(text) for text in await ask(_question(prefix))]
+    fitting = [origin for origin in origins if origin and _covers(origin.prefix, prefix)]
+    if not fitting:
+        return None
+    best = max(fitting, key=lambda origin: origin.prefix.prefixlen)
+    names = [read_name(text, best.asn) for text in await ask(f"AS{best.asn}.{NAMES_ZONE}")]
+    isp = next((name for name in names if name), None)
+    return Network(asn=best.asn, isp=isp, country=best.country, source="observed")
 
 
 async def _soonest(asking: Sequence["asyncio.Future[Dns]"]) -> list[str]:

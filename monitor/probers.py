@@ -1,15 +1,17 @@
 """One prober per vantage, as the configuration names them; rebuilt where it changes, while measurements finish."""
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from monitor import assemble
-from monitor.config import Config, ConfigError, VantageConfig
+from monitor.absence import Absent
+from monitor.config import Config, VantageConfig
 from monitor.control.shared import Line, Together
 from monitor.measure import Prober
-from monitor.models import Measurement
+from monitor.models import Measurement, Network
 
 
 class _Held:
@@ -39,11 +41,14 @@ class _Held:
 
 
 class Probers:
-    """All vantages but the one named as the control. Closed by arranging none."""
+    """All vantages that are there but the one named as the control. tell: told of each that is not, and when it is again."""
 
-    def __init__(self, context: ssl.SSLContext) -> None:
+    def __init__(self, context: ssl.SSLContext, tell: Callable[[str], None]) -> None:
         self._context = context
+        self._tell = tell
         self._held: dict[str, _Held] = {}
+        self._absent: dict[str, str] = {}
+        self._declared: dict[str, Network] = {}
         self._past_traffic = 0
 
     def names(self) -> tuple[str, ...]:
@@ -55,20 +60,29 @@ class Probers:
         network = self._held[name].prober.vantage.network
         return network.isp or name
 
+    def networks(self) -> dict[str, Network]:
+        """Who carries each vantage's packets, as last known; as declared, while it is not there."""
+        return self._declared | {name: held.prober.identity.network for name, held in self._held.items()}
+
     def traffic(self) -> int:
         """Bytes sent and received through all vantages so far."""
         return self._past_traffic + sum(_traffic(held) for held in self._held.values())
 
-    async def arrange(self, config: Config) -> None:
-        """Measure through these from now on; ConfigError, and nothing changes, where one cannot be had."""
-        built: dict[str, _Held] = {}
-        try:
-            for named in config.vantages:
-                if named.name != config.control.vantage:
-                    built[named.name] = await self._kept_or_built(config, named)
-        except ConfigError:
-            await _retire([held for held in built.values() if held not in self._held.values()])
-            raise
+    async def arrange(self, config: Config, file: Path | None = None) -> None:
+        """Measure through these from now on. What is not there is left out, so long as nobody asks for it again.
+
+        file: the configuration's, for its lines.
+        """
+        present = assemble.present(config, file)
+        absent, built = present.absent, {}
+        self._declared = {one.name: one.network for one in config.vantages if one.name != config.control.vantage}
+        for named in present.config.vantages:
+            if named.name in self._declared:
+                try:
+                    built[named.name] = await self._kept_or_built(present, named)
+                except Absent as exc:  # it vanished just now
+                    absent[named.name] = exc.located(file, config.vantages.index(named))
+        self._tell_changes(absent, {named.name for named in config.vantages})
         await self._swap(built)
 
     async def aclose(self) -> None:
@@ -84,6 +98,7 @@ class Probers:
         """
         held = self._held.get(vantage)
         if held is None:
+            together.left()
             return None
         async with held.used():
             controls = together.on(held.line) if held.line else None
@@ -94,8 +109,17 @@ class Probers:
                 together.left()
             return await held.prober.file(seen)
 
-    async def _kept_or_built(self, config: Config, named: VantageConfig) -> _Held:
-        settings, held = _settings(config, named), self._held.get(named.name)
+    def _tell_changes(self, absent: dict[str, str], configured: set[str]) -> None:
+        for name, problem in absent.items():
+            if name not in self._absent:
+                self._tell(f"vantage {name} is left out until it is there: {problem}")
+        for name in self._absent.keys() & configured - absent.keys():
+            self._tell(f"vantage {name} is there now")
+        self._absent = absent
+
+    async def _kept_or_built(self, present: assemble.Present, named: VantageConfig) -> _Held:
+        config = present.config
+        settings, held = _settings(present, named), self._held.get(named.name)
         if held and held.settings == settings:
             return held
         async with AsyncExitStack() as unless_built:
@@ -120,7 +144,9 @@ def _traffic(held: _Held) -> int:
     return counted.sent + counted.received
 
 
-def _settings(config: Config, named: VantageConfig) -> tuple[Any, ...]:
-    """All of the configuration that a vantage's prober is made of."""
+def _settings(present: assemble.Present, named: VantageConfig) -> tuple[Any, ...]:
+    """All of the configuration, and of this machine, that a vantage's prober is made of."""
+    config, namespaces = present.config, present.namespaces
     control = next((one for one in config.vantages if one.name == config.control.vantage), None)
-    return named, control, config.control, config.measure, config.network
+    ways = namespaces[named.name], control and namespaces[control.name]
+    return named, control, ways, config.control, config.measure, config.network

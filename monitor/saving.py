@@ -3,6 +3,8 @@
 import asyncio
 from contextlib import suppress
 
+from monitor.config import Config
+from monitor.metrics.counting import Counting
 from monitor.models import Measurement
 from monitor.store import Store, StoreError
 
@@ -10,8 +12,9 @@ from monitor.store import Store, StoreError
 class Saving:
     """Saves to the store at a URL. Nothing is raised before `finish`: what was measured is printed in any case."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, config: Config) -> None:
         self._url = url
+        self._count = Counting(config).of
         self._store: Store | None = None
         self._left: list[Measurement] = []
 
@@ -36,5 +39,5 @@ class Saving:
     def _append(self) -> None:
         if self._store is None:
             self._store = Store.open(self._url)
-        self._store.append(self._left)
+        self._store.append(self._left, self._count)
         self._left.clear()

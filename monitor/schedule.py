@@ -99,6 +99,23 @@ class Schedule:
         if standing:
             standing.status, standing.asn = seen.status, seen.asn
 
+    def watches(self, url: str) -> bool:
+        """Is it measured regularly?"""
+        return url in self._plans
+
+    def is_running(self, url: str, vantage: str) -> bool:
+        """Is it being measured on that vantage, or does it wait for its turn?"""
+        standing = self._standings.get((url, vantage))
+        return standing is not None and standing.running
+
+    def begin_asked(self, url: str, vantage: str, now: datetime) -> bool:
+        """Somebody wants it measured now; whether it is watched there at all. `ended` is told, as after `due`."""
+        standing = self._standings.get((url, vantage))
+        if standing is None:
+            return False
+        standing.begin(Why.ASKED, now)
+        return True
+
     def due_at(self, url: str) -> datetime:
         """When a site's next round is due; KeyError where it is not watched."""
         return self._plans[url].due
@@ -119,7 +136,7 @@ class Schedule:
             if plan.due > now:
                 continue
             if not math.isinf(self.stretch):
-                rounds.append(Round(url=url, vantages=self._free(url), why=Why.REGULAR))
+                rounds.append(Round(url=url, vantages=self._free(url, now), why=Why.REGULAR))
                 self._begin(rounds[-1], now)
             self._plan_next(plan, now)
         if self.bursts:
@@ -147,12 +164,31 @@ class Schedule:
         """How many measurements the regular rounds of so many seconds are, at the pace that is asked for."""
         return sum(seconds / plan.every_s for plan in self._plans.values()) * len(self._vantages)
 
+    def periods(self) -> dict[str, float]:
+        """Seconds between two rounds of each site, by URL; as asked for, while the budget lets none begin."""
+        return {url: self.period_s(url) for url in self._plans}
+
+    def shortest_s(self) -> float:
+        """Seconds between two rounds of the site that is measured most often, as asked for; 0 where none is."""
+        return min((plan.every_s for plan in self._plans.values()), default=0.0)
+
+    def period_s(self, url: str) -> float:
+        """The same of one site; 0 where it is not watched."""
+        plan = self._plans.get(url)
+        return plan.every_s * (1.0 if math.isinf(self.stretch) else self.stretch) if plan else 0.0
+
+    def under_way(self) -> set[tuple[str, str]]:
+        """What is being measured, or waits for its turn, by URL and vantage."""
+        return {pair for pair, standing in self._standings.items() if standing.running}
+
     def running(self) -> int:
         """How many measurements are under way, or wait for their turn."""
         return sum(standing.running for standing in self._standings.values())
 
-    def _free(self, url: str) -> tuple[str, ...]:
-        return tuple(vantage for vantage in self._vantages if not self._standings[url, vantage].running)
+    def _free(self, url: str, now: datetime) -> tuple[str, ...]:
+        """The vantages it is not being measured on, nor has just been because somebody asked."""
+        standings = ((vantage, self._standings[url, vantage]) for vantage in self._vantages)
+        return tuple(vantage for vantage, one in standings if not one.running and one.asked_until <= now)
 
     def _begin(self, one: Round, now: datetime) -> None:
         for vantage in one.vantages:

@@ -6,6 +6,7 @@ measurement costs that measurement.
 
 import asyncio
 import logging
+import math
 import signal
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,26 +19,33 @@ import msgspec
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
 
 from monitor import assemble, consent, systemd
-from monitor.budget import Budget, Spent
+from monitor.asked import Asked, Busy
+from monitor.budget import Budget, Pace, Spent, amount, pace_text
+from monitor.changes import Changes
 from monitor.conclusions import Conclusions, point_of
-from monitor.config import Config, ConfigError, load
+from monitor.config import Config, ConfigError, MeasureConfig, load
 from monitor.control.shared import Together
-from monitor.journal import say, say_change, say_verdict
+from monitor.journal import Clock, say, say_change, say_verdict
 from monitor.ledger import Ledger
 from monitor.lists import Lists, Watched
 from monitor.live import View
+from monitor.liveness import PATIENCE_S, Liveness
+from monitor.metrics.meter import Meter
+from monitor.metrics.scrape import Scrape
 from monitor.models import Event, Measurement, Status
 from monitor.picture import Picture
 from monitor.probers import Probers
 from monitor.schedule import Round, Schedule
 from monitor.sites import ListUnavailable, site_name
 from monitor.standing import Seen, Why
-from monitor.store import Store, StoreError
+from monitor.store import Counts, Store, StoreError
 from monitor.survival import survived
 from monitor.web.app import Health, app
 from monitor.web.server import opened, serving
+from monitor.wording import counted, waiting_words
 
 TICK_S = 60
+VANTAGES_S = 60  # how often one that is not there is looked for
 LISTS_S = 600  # how often a list that is old, or in trouble, is asked for
 RETAIN_S = 3600
 LEAVE_S = 2.0  # for measurements under way, when the service ends
@@ -50,21 +58,28 @@ _SPENT = "bytes today"
 class Service:
     """The loop. file: the configuration, read again on reload."""
 
-    def __init__(self, file: Path, config: Config, store: Store) -> None:
+    def __init__(self, file: Path, config: Config, store: Store, *, patience_s: float = PATIENCE_S) -> None:
+        """patience_s: how long work may hang before systemd is let start us anew."""
         self.interrupted = self.began = False
+        self.web, self._stored_at = config.web, config.store  # until a restart
         self._file, self._config, self._store = file, config, store
         self._schedule = Schedule(SystemRandom())
-        self._probers = Probers(assemble.trust())
+        self._probers = Probers(assemble.trust(), lambda line: say("vantage", line, level=logging.WARNING))
         self._lists = Lists(lambda line: say("list", line, level=logging.WARNING))
         self._watched = Watched(sites=())
-        self._ledger = Ledger(store, self._handled)
+        self._meter = Meter(store, config)
+        self._ledger = Ledger(store, self._handled, count=self._meter.count)
         self._conclusions: Conclusions
         self._budget: Budget
         self._picture = Picture()
+        self._changes, self._clock = Changes(), Clock()
+        self._asked = Asked()
         self._doing: set[asyncio.Task[None]] = set()
-        self._traffic = self._measured = 0
+        self._traffic = self._measured = self._ended = 0
         self._told_waiting = 0
-        self._paused = False
+        self._paused, self._pace_told = False, Pace()
+        self._liveness, self._retaining = Liveness(patience_s), False
+        self._hanging: str | None = None
         self._stop = asyncio.Event()
         self._failed: Exception | None = None
         self._reloading = asyncio.Lock()
@@ -89,7 +104,7 @@ class Service:
             until.callback(self._timer.shutdown, wait=False)
             self._plan_jobs()
             systemd.notify("READY=1")
-            say("started", f"watching {len(self._watched.sites)} sites on {', '.join(self._probers.names())}")
+            say("started", self._watching())
             await self._stop.wait()
             systemd.notify("STOPPING=1")
         if self._failed is not None:
@@ -114,6 +129,53 @@ class Service:
             waiting=len(self._watched.waiting), problem=self._ledger.problem,
         )  # fmt: skip
 
+    async def scrape(self) -> Scrape:
+        """For /metrics."""
+        figures, now = await self._meter.figures(), _now()
+        return self._meter.scrape(
+            self._config, self._watched.sites, now=now, figures=figures, troubled=self._ledger.problem is not None,
+            unsaved=self._ledger.unsaved, waiting=len(self._watched.waiting), watched=self._schedule.periods(),
+            running=self._schedule.under_way(), lag_s=self._meter.lag_s(now, self._schedule.next()),
+            networks=self._probers.networks(), active=self._conclusions.active(),
+            incidents=self._conclusions.incident_ids(), paused=self._paused, budget=self._budget.limit,
+            used=self._budget.used,
+        )  # fmt: skip
+
+    @property
+    def measuring(self) -> MeasureConfig:
+        """How sites are measured."""
+        return self._config.measure
+
+    def vantages(self) -> tuple[str, ...]:
+        """Where sites can be measured."""
+        return self._probers.names()
+
+    def watches(self, url: str) -> bool:
+        """Is the site measured regularly?"""
+        return self._schedule.watches(url)
+
+    async def measured(self, url: str, vantage: str, client: str) -> Measurement:
+        """How a site is on a vantage, for somebody who asks: measured now, unless it is being, or just was; Busy."""
+        pair = (url, vantage)
+        fresh = self._asked.fresh(pair)
+        if fresh is not None:
+            return fresh
+        if not (self._asked.under_way(pair) or self._schedule.is_running(url, vantage)):
+            self._begin_asked(url, vantage, client)
+        return await self._asked.result(pair)
+
+    def _begin_asked(self, url: str, vantage: str, client: str) -> None:
+        now = _now()
+        self._pace(now)
+        if self._stop.is_set():
+            raise Busy("the service is stopping")
+        if math.isinf(self._schedule.stretch):  # what is kept for quick re-measurements is not for others to spend
+            raise Busy("the budget of bytes a day is spent", self._budget.left_s(now))
+        self._asked.begin((url, vantage), client, self._config.measure.concurrency)
+        why = Why.ASKED if self._schedule.begin_asked(url, vantage, now) else Why.ASIDE
+        one = Round(url=url, vantages=(vantage,), why=why)
+        self._start(self._round(one), f"measuring {url}, which somebody asked for")
+
     async def reload(self) -> str | None:
         """Read the configuration again; None, or what is wrong with it, in which case nothing changes."""
         async with self._reloading:
@@ -121,35 +183,42 @@ class Service:
                 config = load(self._file)
                 consent.require(config.consent, ask=None, now=_now(), remembered=consent.remembered_at())
                 watched = await self._lists.gather(config)
-                await self._probers.arrange(config)
+                await self._probers.arrange(config, self._file)
             except consent.ConsentMissing as exc:
                 self._failed = exc  # a yes that was taken back ends measuring at once
                 self._stop.set()
                 return str(exc)
             except (ConfigError, ListUnavailable) as exc:
                 say("reload_failed", f"{exc}; the old configuration stays", level=logging.ERROR, problem=str(exc))
+                self._count(self._meter.reload(None))
                 return str(exc)
             await self._take_over(config, watched)
+            self._count(self._meter.reload(config))
         return None
 
     async def _take_over(self, config: Config, watched: Watched) -> None:
         before, self._config = self._config, config
-        for key in ("store", "web"):
-            if getattr(before, key) != getattr(config, key):
+        for key, runs in (("store", self._stored_at), ("web", self.web)):
+            if runs != getattr(config, key):
                 say("reload", f"{key}: another value takes effect after a restart", level=logging.WARNING)
         if before.detect != config.detect:
             self._conclusions, _ = await self._ledger.do(Conclusions.from_store, config.detect, self._store)
         self._budget.limit = config.schedule.budget
         self._places(config)
         self._arrange(watched)
-        say("reloaded", f"watching {len(watched.sites)} sites on {', '.join(self._probers.names())}")
+        say("reloaded", self._watching())
         self._due()
+
+    def _watching(self) -> str:
+        vantages = ", ".join(self._probers.names()) or "no vantage so far"
+        return f"watching {counted(len(self._watched.sites), 'site')} on {vantages}"
 
     async def _begin(self) -> None:
         """From what is stored to the first plan."""
         config, store = self._config, self._store
-        await self._probers.arrange(config)
+        await self._probers.arrange(config, self._file)
         watched = await self._lists.gather(config)
+        self._changes.recall(await self._ledger.do(store.events))
         self._conclusions, news = await self._ledger.do(Conclusions.from_store, config.detect, store)
         self._tell(news)
         self._budget = Budget(config.schedule.budget, await self._ledger.do(_recalled, store))
@@ -158,7 +227,8 @@ class Service:
         last: dict[str, datetime] = {}
         for one in latest:
             last[one.url] = max(last.get(one.url, one.started), one.started)
-        self._picture.recall((one.url, one.vantage, one.verdict) for one in latest)
+        self._meter.recall(latest)
+        self._picture.recall((one.url, one.vantage, one.verdict, one.started) for one in latest)
         blocked = {(event.site, event.network.asn) for event in self._active() if event.network}
         unsettled = [
             one for one in latest if one.verdict.status is Status.BLOCKED and (one.site, one.network.asn) not in blocked
@@ -183,22 +253,37 @@ class Service:
     def _arrange(self, watched: Watched, last: dict[str, datetime] | None = None) -> None:
         self._watched = watched
         self._schedule.arrange(watched.sites, self._probers.names(), self._config.schedule, _now(), last)
-        self._picture.only({site.url for site in watched.sites})
+        urls = {site.url for site in watched.sites}
+        self._picture.only(urls)
+        self._meter.only(urls)
         if len(watched.waiting) > self._told_waiting:
-            text = f"{len(watched.waiting)} sites joined a list and wait until you have seen them: almenara sites"
-            say("sites_waiting", text, waiting=len(watched.waiting))
+            say("sites_waiting", waiting_words(len(watched.waiting)), waiting=len(watched.waiting))
         self._told_waiting = len(watched.waiting)
 
     def _plan_jobs(self) -> None:
         repeated: tuple[tuple[Any, float], ...] = (
-            (self._tick, TICK_S), (self._renew_lists, LISTS_S), (self._retain, RETAIN_S),
+            (self._tick, TICK_S), (self._renew_vantages, VANTAGES_S), (self._renew_lists, LISTS_S), (self._retain, RETAIN_S),
         )  # fmt: skip
         for work, seconds in repeated:
             self._timer.add_job(work, "interval", seconds=seconds)
         alive_s = systemd.watchdog_s()
         if alive_s:
-            self._timer.add_job(_alive, "interval", seconds=alive_s)
+            self._timer.add_job(self._alive, "interval", seconds=alive_s)
         self._due()
+
+    async def _alive(self) -> None:
+        """Tell systemd, unless the work hangs: then it starts us anew."""
+        next_due, patience_s = self._schedule.next(), RETAIN_S if self._retaining else 0.0
+        overdue = next_due is not None and next_due < _now() - timedelta(seconds=TICK_S)
+        hanging = self._liveness.hanging(
+            waiting=overdue or self._schedule.running() > 0,
+            ended=self._ended, storing_s=self._ledger.busy_s - patience_s, site_budget_s=self._config.measure.budget_s,
+        )  # fmt: skip
+        if hanging is None:
+            systemd.notify("WATCHDOG=1")
+        elif self._hanging is None:
+            say("hanging", f"{hanging}; systemd may start the service anew", level=logging.ERROR)
+        self._hanging = hanging
 
     async def _wake(self) -> None:
         self._due()
@@ -226,8 +311,13 @@ class Service:
         self._schedule.stretch = self._budget.stretch(wanted)
         self._schedule.bursts = not self._budget.exhausted()
         if self._budget.exhausted() and not self._paused:
-            say("paused", f"the budget of {self._budget.limit} bytes is spent: measuring pauses till midnight UTC")
+            limit = amount(self._budget.limit or 0)
+            say("paused", f"the budget of {limit} a day is spent: measuring pauses until midnight UTC")
         self._paused = self._budget.exhausted()
+        every_s, stretch = self._schedule.shortest_s(), self._schedule.stretch
+        if self._pace_told.changed(stretch):
+            every = None if math.isinf(stretch) else round(every_s * stretch)
+            say("pace", pace_text(self._budget, stretch, every_s), every=every)
 
     async def _round(self, one: Round) -> None:
         async with Together(len(one.vantages)) as together:
@@ -238,26 +328,33 @@ class Service:
             measuring = self._probers.measure(one.url, vantage, together, self._place(one.why))
             measurement = await survived(measuring, f"measuring {one.url} on {vantage}")
             if measurement is not None:
-                self._note(measurement)
+                self._measured += 1
+                if one.why is not Why.ASIDE:
+                    self._note(measurement)
+                self._asked.note((one.url, vantage), measurement)
         finally:
+            self._ended += 1
             self._schedule.ended(one.url, vantage, _now())
+            self._asked.ended((one.url, vantage))
             self._wait()
 
     @asynccontextmanager
     async def _place(self, why: Why) -> AsyncIterator[None]:
         async with AsyncExitStack() as places:
-            if why is Why.REGULAR:
-                await places.enter_async_context(self._regular_slots)
-            await places.enter_async_context(self._slots)
+            with self._meter.waiting():
+                if why in (Why.REGULAR, Why.ASKED, Why.ASIDE):
+                    await places.enter_async_context(self._regular_slots)
+                await places.enter_async_context(self._slots)
             yield
 
     def _note(self, measurement: Measurement) -> None:
         """A result: what it means for the schedule and the view, and on to the store."""
-        self._measured += 1
         verdict = measurement.verdict
         assert verdict is not None
         seen = Seen(status=verdict.status, asn=measurement.network.asn, echo_s=_echo_s(measurement))
         self._schedule.note(measurement.url, measurement.vantage, seen, _now())
+        self._meter.note(measurement, self._schedule.period_s(measurement.url))
+        self._clock.note(measurement.conditions.clock_offset)
         if self._picture.note(measurement):
             say_verdict(measurement)
         self._ledger.put(measurement)
@@ -269,21 +366,33 @@ class Service:
     def _tell(self, news: Sequence[Event]) -> None:
         if news:
             self._ledger.put_events(news, self._conclusions.incidents())
+        period = timedelta(seconds=self._config.schedule.every_s)
         for event in news:
-            say_change(event)
+            change = self._changes.news(event, period)
+            if change is not None:
+                say_change(change)
 
     async def _tick(self) -> None:
         now = _now()
         self._tell(self._conclusions.tick(now))
         try:
             watched = self._lists.approved(self._config)
-        except ConfigError as exc:
+        except (ConfigError, ListUnavailable) as exc:
             say("list", str(exc), level=logging.WARNING)
         else:
             if watched != self._watched:
                 self._arrange(watched)
         self._due()  # a clock that was set, or a machine that slept, shows here
         await self._quietly(self._store.remember, _SPENT, msgspec.json.encode(self._budget.spent()))
+
+    async def _renew_vantages(self) -> None:
+        """One that was not there joins when it is, one that vanished leaves."""
+        async with self._reloading:
+            before = self._probers.names()
+            await self._probers.arrange(self._config, self._file)
+            if self._probers.names() != before:
+                self._arrange(self._watched)
+                self._due()
 
     async def _renew_lists(self) -> None:
         async with self._reloading:
@@ -299,9 +408,11 @@ class Service:
     async def _retain(self) -> None:
         keep = self._config.keep
         if keep.age_s is not None or keep.size is not None:
+            self._retaining = True  # the first time it takes long
             removed = await self._quietly(_retained, self._store, keep.age_s, keep.size, _now())
+            self._retaining = False
             if removed:
-                say("retained", f"{removed} old measurements were removed from the store", removed=removed)
+                say("retained", f"removed from the store: {counted(removed, 'old measurement')}", removed=removed)
 
     async def _quietly(self, work: Any, *arguments: Any) -> Any:
         """With the store; its trouble shows, and is told, when measurements are stored."""
@@ -309,6 +420,10 @@ class Service:
             return await self._ledger.do(work, *arguments)
         except StoreError:
             return None
+
+    def _count(self, counts: Counts) -> None:
+        """For metrics, whenever the store has time."""
+        self._start(_nothing(self._quietly(self._store.tally, counts)), "counting")
 
     def _start(self, work: Coroutine[Any, Any, None], doing: str) -> "asyncio.Task[None]":
         """Something beside the loop. A mistake in it is told, and ends nothing else."""
@@ -334,7 +449,7 @@ class Service:
         except TimeoutError:
             pass
         if self._ledger.unsaved:
-            lost = f"{self._ledger.unsaved} measurements that the store did not take are lost"
+            lost = f"lost: {counted(self._ledger.unsaved, 'measurement')} that the store did not take"
             say("lost", lost, level=logging.ERROR)
         say("stopped", "stopped")
 
@@ -365,10 +480,6 @@ async def _told(work: Coroutine[Any, Any, None], doing: str) -> None:
 
 async def _nothing(work: Coroutine[Any, Any, object]) -> None:
     await work
-
-
-async def _alive() -> None:
-    systemd.notify("WATCHDOG=1")
 
 
 def _recalled(store: Store) -> Spent:

@@ -28,11 +28,16 @@ def status_text(verdict: Verdict | None) -> Text:
     return Text(f"{shape} {verdict.status.value}", style=style)
 
 
+def sureness(confidence: float) -> str:
+    """A confidence as a percentage, rounded down: 99.9 % is never shown as certain."""
+    return f"{int(confidence * 1000) / 10:g} %"
+
+
 def how_sure(verdict: Verdict | None) -> str:
-    """The confidence as a percentage, rounded down: 99.9 % is never shown as certain."""
+    """How sure a verdict is."""
     if verdict is None or verdict.confidence is None:
         return ""
-    return f"{int(verdict.confidence * 1000) / 10:g} %" + (" confirmed" if verdict.confirmed else "")
+    return sureness(verdict.confidence) + (" confirmed" if verdict.confirmed else "")
 
 
 def printable(text: str, width: int) -> str:

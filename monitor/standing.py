@@ -20,6 +20,8 @@ RETRY_AFTER_S = 25.0
 # A neighbour's echo is over after a minute as a rule (facts.md: 60 to 180 s): such a site is measured once more, then.
 ECHO_S = 75.0
 BREATH_S = 5.0  # between two measurements of one site
+# Between one that somebody asked for and those before and after it: MIN_INTERVAL_S, which is what a configuration may ask.
+APART_S = 10.0
 BLIP = 2  # measurements as before that make a single surprise a blip
 
 
@@ -30,6 +32,8 @@ class Why(StrEnum):
     BURST = "burst"
     RETRY = "retry"
     ECHO = "echo"
+    ASKED = "asked"  # by somebody outside
+    ASIDE = "aside"  # the same, of a site that is not watched: told, not kept
 
 
 class Seen(Struct, frozen=True, kw_only=True):
@@ -47,6 +51,8 @@ class Standing:
         self.status: Status | None = None
         self.asn: int | None = None
         self.running = False
+        self.asked_until = now  # so long, a result that was asked for stands for the regular one
+        self._asked = False
         self._extras: list[tuple[datetime, Why]] = []
         self._surprise: list[Status] = []
         self._again = False
@@ -59,6 +65,7 @@ class Standing:
     def begin(self, why: Why, now: datetime) -> None:
         """It is being measured from now on: what was due until now is this."""
         self.running = True
+        self._asked = why is Why.ASKED
         self._extras = [(at, reason) for at, reason in self._extras if at > now]
         self._again = why in (Why.RETRY, Why.ECHO) or (self._again and why is not Why.REGULAR)
 
@@ -70,6 +77,8 @@ class Standing:
 
     def note(self, seen: Seen, now: datetime, *, bursts: bool = True) -> bool:
         """A result. Returns whether it settles that the site deserves a closer watch. bursts: the budget has room."""
+        if self._asked:
+            self.asked_until = now + timedelta(seconds=APART_S)
         if seen.echo_s is not None:
             self._once_more(now + timedelta(seconds=max(0.0, ECHO_S - seen.echo_s)), Why.ECHO)
         elif seen.status is Status.INCONCLUSIVE:
@@ -83,6 +92,7 @@ class Standing:
         latest = now + timedelta(seconds=within_s)
         self._extras = [(now if at > latest else at, why) for at, why in self._extras]
         self._counted = min(self._counted, now)
+        self.asked_until = min(self.asked_until, now + timedelta(seconds=APART_S))
 
     def _once_more(self, at: datetime, why: Why) -> None:
         if not self._again and not self._surprise:

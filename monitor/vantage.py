@@ -154,8 +154,26 @@ class Vantage:
         self._reread = reread
         self._source_family = None if source is None else ip_address(source).version
         self._netns = None if netns is None else os.open(_netns_path(netns), os.O_RDONLY | os.O_CLOEXEC)
-        if self._netns is not None:
-            weakref.finalize(self, os.close, self._netns)
+        self._closing = None if self._netns is None else weakref.finalize(self, os.close, self._netns)
+
+    @property
+    def namespace(self) -> tuple[int, int] | None:
+        """Which network namespace it is: one that was made anew under the same name is another."""
+        if self._netns is None:
+            return None
+        found = os.fstat(self._netns)
+        return found.st_dev, found.st_ino
+
+    def try_out(self) -> None:
+        """Raises OSError where nothing can leave on this path now. Sends nothing."""
+        if self.proxy is None:
+            self._open(self._source_family or 4, socket.SOCK_DGRAM).close()
+
+    def close(self) -> None:
+        """Open no more sockets, and let go of the namespace: its interfaces go home when nobody holds it."""
+        if self._closing is not None:
+            self._netns = -1  # its number may soon be another file's
+            self._closing()
 
     def reread_resolvers(self) -> None:
         """Take over what the machine's resolvers are now: a laptop that moved has others."""

@@ -59,7 +59,7 @@ async def _view(service: Service, console: Console) -> AsyncIterator[None]:
     def render() -> Group | Text:
         if not service.began:
             return Text("reading what is stored", style="dim")
-        return screen(service.view(), datetime.now(UTC), console.height)
+        return screen(service.view(), datetime.now(UTC), console.height, console.width)
 
     live = Live(console=console, auto_refresh=False, get_renderable=render)
 
@@ -82,10 +82,11 @@ def _alone(url: str) -> Iterator[None]:
     """The only service on this store; the lock goes with the process, whatever ends it."""
     file = _lock_of(url)
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        if url == locate(None) or not url.startswith("sqlite:"):
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = file.open("w")
     except OSError:
-        yield  # a folder that cannot be written: the store says it better
+        yield  # a folder that is not there, or cannot be written: the store says it better
         return
     with lock:
         try:

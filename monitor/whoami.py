@@ -1,8 +1,8 @@
 """The vantage's public address, as seen from outside, asked over the vantage itself. Whoever asks forgets it at once.
 
-By https first: the answer of a service whose address is written out and whose certificate is valid is nobody's
-forgery, and looks like a visit to any site. DNS is the second way, in the clear: an intercepted question ends at a
-resolver that knows nothing of OpenDNS' name, so that silence or a denial is what a lie looks like there.
+By https: the answer of a service whose address is written out and whose certificate is valid is nobody's forgery, and
+looks like a visit to any site. DNS is the second way, in the clear: whoever is on the path can answer what he likes, so
+that it is taken only where https says nothing, and is marked.
 """
 
 import asyncio
@@ -10,12 +10,12 @@ import base64
 import binascii
 import re
 import ssl
-from collections.abc import Awaitable, Callable
 
 import dns.exception
 import dns.message
 import dns.rdatatype
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor.addresses import is_public
 from monitor.models import Dns, Role
@@ -24,8 +24,9 @@ from monitor.steps import http, tcp, tls
 from monitor.steps.occasion import Occasion
 from monitor.vantage import Resolver, Vantage
 
-# Cloudflare's resolver by address: its certificate names the address itself. IPv6 is asked where IPv4 cannot be.
-TRACES = ("1.1.1.1", "2606:4700:4700::1111")
+# Cloudflare's resolver by address: its certificate names the addresses themselves. Some networks use the first one
+# for something else; IPv6 is asked where IPv4 cannot be.
+TRACES = ("1.1.1.1", "1.0.0.1", "2606:4700:4700::1111")
 TRACE_PATH = "/cdn-cgi/trace"
 # OpenDNS: its resolvers answer with the asker's address. One of IPv4, one of IPv6.
 MIRRORS = (("208.67.222.222", "A"), ("2620:119:35::35", "AAAA"))
@@ -37,6 +38,8 @@ NAME_SERVERS_NAME = "o-o.myaddr.l.google.com"
 STEP_S = 4.0
 ALL_S = 8.0
 HEAD_START_S = 1.5  # how long https alone is waited for
+SECURE_S = 4.0  # how long https is waited for in all
+STAGGER_S = 1.0  # until the next address is asked as well
 MOST_TRACE = 4096  # bytes
 MOST_TEXTS = 16
 MOST_TEXT = 512  # characters
@@ -45,10 +48,14 @@ _NOWHERE = frozenset({"XX", "T1"})  # Cloudflare's words for unknown, and for To
 
 
 class Sighting(Struct, frozen=True, kw_only=True):
-    """Where the vantage was seen. country: where its address is said to be, if that was told."""
+    """Where the vantage was seen. country: where its address is said to be, if that was told.
+
+    secure: nobody on the path can have made it up.
+    """
 
     address: str
     country: str | None = None
+    secure: bool = False
 
     def __repr__(self) -> str:
         return "Sighting(...)"  # an address must not come into a log by way of a traceback
@@ -62,8 +69,8 @@ class WhoAmI:
         self._trust = trust
 
     async def __call__(self) -> Sighting | None:
-        """By https, and when that takes long or fails, by DNS as well."""
-        secure = asyncio.create_task(self._first(self._traced, TRACES))
+        """By https, which is waited for even where DNS is faster; by DNS where it fails."""
+        secure = asyncio.create_task(self._by_https())
         clear: asyncio.Task[Sighting | None] | None = None
         try:
             async with asyncio.timeout(ALL_S):
@@ -71,24 +78,32 @@ class WhoAmI:
                 if secure.done() and secure.result():
                     return secure.result()
                 clear = asyncio.create_task(self._by_dns())
-                await asyncio.wait([secure, clear], return_when=asyncio.FIRST_COMPLETED)
-                return (secure.result() if secure.done() else None) or await clear or await secure
+                await asyncio.wait([secure], timeout=SECURE_S - HEAD_START_S)
+                return (secure.result() if secure.done() else None) or await clear
         except TimeoutError:
             return None
         finally:
-            asking = [task for task in (secure, clear) if task is not None]
-            for task in asking:
-                task.cancel()
-            await asyncio.gather(*asking, return_exceptions=True)
+            await _end(*(task for task in (secure, clear) if task is not None))
 
-    async def _first(
-        self, ask: Callable[[str], Awaitable[Sighting | None]], places: tuple[str, ...]
-    ) -> Sighting | None:
-        for place in places:
-            found = await ask(place)
-            if found:
-                return found
-        return None
+    async def _by_https(self) -> Sighting | None:
+        """The first answer. The next address is asked when one fails or takes long."""
+        asking: set[asyncio.Task[Sighting | None]] = set()
+        waiting = iter(TRACES)
+        try:
+            while True:
+                place = next(waiting, None)
+                if place is not None:
+                    asking.add(asyncio.create_task(self._traced(place)))
+                elif not asking:
+                    return None
+                done, asking = await asyncio.wait(
+                    asking, timeout=None if place is None else STAGGER_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                for task in done:
+                    if task.result():
+                        return task.result()
+        finally:
+            await _end(*asking)
 
     async def _traced(self, address: str) -> Sighting | None:
         occasion = Occasion(since=asyncio.get_running_loop().time())
@@ -108,7 +123,8 @@ class WhoAmI:
             )  # fmt: skip
         finally:
             stream.close()
-        return read_trace(body) if seen.failure is None and seen.status == 200 else None
+        found = read_trace(body) if seen.failure is None and seen.status == 200 else None
+        return replace(found, secure=True) if found else None
 
     async def _by_dns(self) -> Sighting | None:
         for address, kind in MIRRORS:
@@ -126,6 +142,12 @@ class WhoAmI:
         server = Resolver(address=address, role=Role.PUBLIC)
         asked = await dns_step.ask(self._vantage, server, name, kind, occasion=occasion, timeout_s=STEP_S / 2)
         return asked.dns
+
+
+async def _end(*tasks: "asyncio.Task[Sighting | None]") -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def read_trace(body: bytes) -> Sighting | None:

@@ -50,5 +50,23 @@ def postgres() -> Iterator[Any]:
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a store that is not there yet; each test runs with both databases."""
     if request.param == "sqlite":
+        (tmp_path / "store").mkdir()
         return f"sqlite:{tmp_path / 'store' / 'almenara.db'}"
     return str(request.getfixturevalue("postgres").new_database())
+
+
+@pytest.fixture
+def alone() -> Iterator[Any]:
+    """Starts `almenara run` with a configuration where no packet can leave; ended with the test. Needs root."""
+    from alone import Running
+
+    services: list[Running] = []
+
+    def start(file: Path) -> Running:
+        services.append(Running(file))
+        return services[-1]
+
+    yield start
+    for service in services:
+        service.process.kill()
+        service.process.wait()

@@ -91,7 +91,7 @@ def test_without_a_command_the_help_is_an_error():
         (["check", "-c", "none.yaml"], "almenara: none.yaml: no such file or directory"),
         (["demo", "-c", "none.yaml"], "almenara: none.yaml: no such file or directory"),
         (["classify", "-c", "none.yaml", "x"], "almenara: none.yaml: no such file or directory"),
-        (["classify"], "almenara: Missing argument 'FILE...'."),
+        (["classify"], "almenara: expected FILE..., or --store for all that is stored"),
         (["helper"], "almenara: Missing option '--listen'."),
         (["helper", "--listen", "9"],
          "almenara: Invalid value for '--listen': expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got '9'"),

@@ -95,6 +95,19 @@ def test_intervals_by_site_and_tag_a_budget_and_what_is_kept():
     assert (config.keep.age_s, config.keep.size) == (365 * 86400, 2_000_000_000)
 
 
+def test_other_sites_are_probed_only_where_that_is_said():
+    assert parse("", "p").web.probe_any is False
+    assert parse("web: {probe_any: true}", "p").web.probe_any is True
+
+
+def test_metrics_of_some_sites():
+    config = parse("metrics: {sites: ['tag:news', WWW.LaPatilla.com, 'ñandú.example:8443', '[2001:DB8::1]']}", "p")
+    assert config.metrics.sites == (
+        "tag:news", "www.lapatilla.com", "xn--and-6ma2c.example:8443", "[2001:db8::1]",
+    )  # fmt: skip
+    assert parse("", "p").metrics.sites == ()
+
+
 def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
     file = tmp_path / "probes.yaml"
     file.write_text("store: sqlite:a.db\nnetwork: {database: asn.mmdb}\nlists: [{path: ve.csv}]")
@@ -129,7 +142,7 @@ BAD = [
      "p.yaml:2: vantages[0].zzz: unknown key, expected one of name, isp, asn, country, via, resolvers"),
     ('"x\\x1b[31m\\n": 1',
      "p.yaml:1: x [31m : unknown key, expected one of consent, sites, lists, vantages, control, measure, schedule, "
-     "store, keep, network, web, alerts, detect, hub"),
+     "store, keep, network, web, metrics, alerts, detect, hub"),
     # types
     ("consent: yes", "p.yaml:1: consent: expected true or false, got text"),
     ("sites: https://a.example/", "p.yaml:1: sites: expected a list, got text"),
@@ -203,7 +216,9 @@ BAD = [
      "p.yaml:1: measure.public_resolvers[0]: expected a resolver's IP address (192.0.2.1, 192.0.2.1:53 or "
      "[2001:db8::1]:53), got 'system'"),
     # sections for later versions
-    ("schedule: {every: 1s}", "p.yaml:1: schedule.every: expected a number >= 10.0"),
+    ("schedule: {every: 1s}", "p.yaml:1: schedule.every: expected a duration of at least 10s, got '1s'"),
+    ("schedule: {tags: {news: 0s}}", "p.yaml:1: schedule.tags.news: expected a duration of at least 10s, got '0s'"),
+    ("keep: {age: 1h}", "p.yaml:1: keep.age: expected a duration of at least 1d, got '1h'"),
     ("schedule: {tags: {news: 3}}",
      "p.yaml:1: schedule.tags.news: expected a duration such as 10s, 30m, 2h or 1d, got 3"),
     ("schedule: {tags: [news]}", "p.yaml:1: schedule.tags: expected a mapping, got a list"),
@@ -217,6 +232,12 @@ BAD = [
     ("store: mysql", "p.yaml:1: store: expected sqlite:FILE or postgresql://..., got 'mysql'"),
     ("web: {listen: 9105}",
      "p.yaml:1: web.listen: expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got 9105"),
+    ("web: {probe_any: 'yes'}", "p.yaml:1: web.probe_any: expected true or false, got text"),
+    ("metrics: {sites: ['https://a.example/']}",
+     "p.yaml:1: metrics.sites[0]: expected tag:TAG or a site's host such as www.lapatilla.com, got 'https://a.example/'"),
+    ("metrics: {sites: ['tag:']}",
+     "p.yaml:1: metrics.sites[0]: expected a name of at most 64 letters, digits, spaces and _-.:@, got ''"),
+    ("metrics: {sites: news}", "p.yaml:1: metrics.sites: expected a list, got text"),
     ("alerts: [{to: desk}]",
      "p.yaml:1: alerts[0].to: expected webhook:https://... or an Apprise URL such as mailto://desk@example.org"),
     ("alerts: [{to: 'json://x', language: Spanish}]",

@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from monitor.consent import RISKS, TEXT_VERSION, ConsentMissing, remembered_at, require, require_here
+from monitor.consent import TEXT_VERSION, ConsentMissing, remembered_at, require, require_here
+from monitor.consent_texts import ENGLISH, SPANISH, texts
 
 NOW = datetime(2018, 1, 15, 13, 5, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def in_english(monkeypatch) -> None:
+    for key in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        monkeypatch.delenv(key, raising=False)
 
 
 class Asked:
@@ -48,7 +55,7 @@ def test_the_risks_are_shown_and_a_yes_is_remembered_with_date_and_version(tmp_p
     require(None, ask=None, now=NOW, remembered=remembered)
 
 
-@pytest.mark.parametrize("answers", [("no\n",), ("\n",), ("",), ("y\n", "sure\n", "no\n"), ("y\n", "")])
+@pytest.mark.parametrize("answers", [("no\n",), ("\n",), ("",), ("n\n",), ("yess\n", "sure\n", "no\n"), ("1\n", "")])
 def test_only_a_whole_yes_is_one(answers, tmp_path):
     with pytest.raises(ConsentMissing, match="was not given"):
         require(None, ask=Asked(*answers), now=NOW, remembered=tmp_path / "consent")
@@ -56,9 +63,45 @@ def test_only_a_whole_yes_is_one(answers, tmp_path):
 
 
 def test_an_unclear_answer_is_asked_again(tmp_path):
-    asked = Asked("y\n", " YES \n")
+    asked = Asked("ye\n", " YES \n")
     require(None, ask=asked, now=NOW, remembered=tmp_path / "consent")
     assert asked.texts[1] == "Please type yes or no: "
+
+
+@pytest.mark.parametrize("locale", ["es_VE.UTF-8", "C"])
+@pytest.mark.parametrize("answer", ["yes", "y", "Sí", "si\u0301", "si", "S", "SÍ"])
+def test_a_yes_in_either_language_is_one(answer, locale, tmp_path, monkeypatch):
+    monkeypatch.setenv("LANG", locale)
+    require(None, ask=Asked(answer + "\n"), now=NOW, remembered=tmp_path / "consent")
+    given = json.loads((tmp_path / "consent").read_text())
+    assert given == {"date": "2018-01-15T13:05:00Z", "text_version": TEXT_VERSION}
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"LANG": "es_VE.UTF-8"}, SPANISH),
+        ({"LANG": "es"}, SPANISH),
+        ({"LC_MESSAGES": "es_MX", "LANG": "en_US.UTF-8"}, SPANISH),
+        ({"LC_ALL": "es_ES@euro"}, SPANISH),
+        ({"LC_ALL": "", "LANG": "es_CO.UTF-8"}, SPANISH),
+        ({"LC_ALL": "C", "LANG": "es_VE.UTF-8"}, ENGLISH),
+        ({"LANG": "est_EE"}, ENGLISH),
+        ({}, ENGLISH),
+    ],
+)
+def test_the_text_is_in_the_users_language(environment, expected):
+    assert texts(environment) is expected
+
+
+def test_in_spanish_all_of_it_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "es_VE.UTF-8")
+    asked = Asked("quizás\n", "no\n")
+    with pytest.raises(ConsentMissing, match="no diste tu consentimiento"):
+        require(None, ask=asked, now=NOW, remembered=tmp_path / "consent")
+    assert "Tu proveedor de internet" in asked.texts[0]
+    assert asked.texts[0].endswith("Escribe sí o no: ")
+    assert asked.texts[1] == "Por favor, escribe sí o no: "
 
 
 @pytest.mark.parametrize(
@@ -95,8 +138,11 @@ def test_it_is_remembered_where_state_belongs(home, monkeypatch):
 
 def test_the_text_says_who_sees_it_what_it_may_mean_and_what_is_recorded():
     for said in ("Who can see it.", "illegal", "What is recorded.", "What is not recorded.", "no VPN"):
-        assert said in RISKS
-    assert max(map(len, RISKS.splitlines())) <= 120
+        assert said in ENGLISH.risks
+    for said in ("Quién lo puede ver.", "ilegal", "Qué se registra.", "Qué no se registra.", "no es una VPN"):
+        assert said in SPANISH.risks
+    assert ENGLISH.risks.count("\n\n") == SPANISH.risks.count("\n\n")
+    assert max(map(len, (ENGLISH.risks + SPANISH.risks).splitlines())) <= 120
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals")

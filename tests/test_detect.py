@@ -1,14 +1,18 @@
 """`almenara detect`: what must always hold: any file gives events or one line for each thing wrong, never a traceback."""
 
+import fcntl
 import gzip
 import io
 import json
 import os
+import re
+import struct
 import subprocess
 import sys
+import termios
 import tracemalloc
 from collections.abc import Iterable
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -181,6 +185,37 @@ def test_the_table_shows_what_was_found(home):
     assert first[:6] == ["blocking", SITE, "AS8048", "CANTV", "<=", "2018-01-15"]
     assert second[:6] == ["blocking", "elpitazo.net", "AS8048", "CANTV", "2018-01-15", "10:00Z"]
     assert "-" in second, "it goes on"
+
+
+@pytest.mark.parametrize("width", [80, 60, 200])
+def test_no_time_is_cut_on_a_narrow_terminal(home, width):
+    (home / "block").write_bytes(jsonl(lines("X" * 12 + "o" * 30) + lines("o" * 60 + "X" * 12, site="elpitazo.net")))
+    shown = on_a_terminal(width, "detect", home / "block")
+    rows = shown.splitlines()
+    assert max(map(len, rows)) <= width
+    for part in ("<= 2018-01-15 00:00Z", "2018-01-15 02:00Z", "2018-01-15 10:00Z", "www.lapatil", "0.9"):
+        assert part in shown, part
+    assert (len(rows) == 3) == (width == 200)
+
+
+def on_a_terminal(width: int, *arguments: str | Path) -> str:
+    """What the command writes to a terminal of so many columns."""
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    env = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
+    command = [sys.executable, "-m", "monitor", *map(str, arguments)]
+    with os.fdopen(ours, "rb", buffering=0) as screen:
+        done = subprocess.run(
+            command, stdin=theirs, stdout=theirs, env=env | {"TERM": "xterm", "NO_COLOR": "1", "PYTHONPATH": str(ROOT)},
+            check=False, timeout=60,
+        )  # fmt: skip
+        os.close(theirs)
+        assert done.returncode == 0
+        text = b""
+        with suppress(OSError):  # the other end is closed
+            while part := screen.read(65536):
+                text += part
+    return re.sub(r"\x1b\[[0-9;]*m", "", text.decode()).replace("\r\n", "\n")
 
 
 def test_the_table_shows_every_kind(home):

@@ -89,6 +89,19 @@ def test_the_configuration_in_the_readme_is_valid():
     assert parse(example, "README.md").consent is True
 
 
+def test_no_table_is_torn_apart():
+    """A row after a blank line is no row any more; what follows it must be a heading of its own."""
+    for document in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        torn = re.findall(r"^\|.*\n\n(\|.*)\n(?!\|[-|: ]+\|$)", document.read_text(), re.MULTILINE)
+        assert torn == [], document.name
+
+
+def test_the_least_durations_are_told():
+    rows = {row.split("|")[1].strip(" `"): row for row in re.findall(r"^\| `.*", README, re.MULTILINE)}
+    assert "`10s`" in rows["schedule"]
+    assert "`1d`" in rows["keep"]
+
+
 def test_links_inside_the_repository_lead_somewhere():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         for link in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", document.read_text()):

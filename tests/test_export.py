@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import stat
 import subprocess
 import sys
 from datetime import timedelta
@@ -75,7 +76,13 @@ def test_filters_narrow_it(kept: list[Measurement]) -> None:
     ]  # fmt: skip
     assert 0 < len(expected) < 50
     assert (done.returncode, done.stdout) == (0, lines(expected))
-    assert almenara("export", "--site", "never.example").stdout == b""
+
+
+@pytest.mark.parametrize(("option", "name"), [("--site", "never.example"), ("--vantage", "nosuch")])
+def test_a_site_or_vantage_that_was_never_measured_is_said_to_be(kept: list[Measurement], option: str, name: str) -> None:
+    done = almenara("export", option, name)
+    said = f"almenara: no measurement in the store is of {option.removeprefix('--')} {name}\n"
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (0, b"", said)
 
 
 def test_csv_has_a_row_for_each(kept: list[Measurement]) -> None:
@@ -128,6 +135,7 @@ def test_a_file_gets_its_name_when_it_is_complete(kept: list[Measurement], home:
     done = almenara("export", "--output", "out.jsonl")
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     assert out.read_bytes() == lines(kept)
+    assert stat.S_IMODE(out.stat().st_mode) == 0o600  # as the store's
     assert almenara("export", "--output", "-").stdout == lines(kept)
     assert almenara("export", "--output", "/dev/stdout").stdout == lines(kept)
     (home / ".local" / "share" / "almenara" / "almenara.db").write_bytes(b"x" * 10_000)
@@ -144,6 +152,8 @@ def test_a_file_gets_its_name_when_it_is_complete(kept: list[Measurement], home:
             2,
             "almenara: --since: expected a date, a time such as 2018-01-15T09:05, or how long ago",
         ),
+        (["--method", "tls.rst"], 2, "almenara: --method: expected one of dns.nxdomain, dns.no_answer, "),
+        (["--since", "1h", "--until", "2h"], 2, "almenara: --until: expected a time after --since"),
         (["--site", "a b"], 2, "almenara: --site: expected a site such as www.example.org, got 'a b'"),
         (["--format", "xml"], 2, "almenara: Invalid value for '--format'"),
         (["--output", "none/x"], 1, "almenara: none/x: no such file or directory"),
@@ -238,6 +248,31 @@ def test_measure_saves_what_it_prints(home: Path) -> None:
         stored = {to_json(worded_measurement(one)) for one in store.measurements()}
     assert stored == set(done.stdout.splitlines())
     assert len(stored) == 2
+
+
+def listed(home: Path, *urls: str) -> None:
+    (home / "ve.csv").write_text("url,category_code\n" + "".join(f"{url},NEWS\n" for url in urls))
+
+
+@pytest.mark.root
+def test_a_site_that_joined_a_list_is_not_measured_before_it_was_seen(home: Path) -> None:
+    (home / "probes.yaml").write_text("consent: true\nlists: [{path: ve.csv}]\nnetwork: {lookup: false}\n")
+    listed(home, "https://a.example/")
+    assert almenara("sites").returncode == 0
+    listed(home, "https://a.example/", "https://b.example/", "https://c.example/")
+    done = almenara("measure", "--json", under=NOWHERE)
+    assert [json.loads(line)["site"] for line in done.stdout.splitlines()] == ["a.example"]
+    said = "almenara: 2 sites joined a list and wait until you have seen them: almenara sites\n"
+    assert (done.returncode, done.stderr.decode()) == (0, said)
+    checked = almenara("check", under=NOWHERE).stdout.decode().splitlines()
+    assert "Sites: 1" in checked
+    assert "2 sites joined a list and wait until you have seen them: almenara sites" in checked
+    named = almenara("measure", "--json", "https://b.example/", under=NOWHERE)
+    assert [json.loads(line)["site"] for line in named.stdout.splitlines()] == ["b.example"]
+    assert almenara("sites", "--approve", "https://c.example/").returncode == 0
+    done = almenara("measure", "--json", under=NOWHERE)
+    assert {json.loads(line)["site"] for line in done.stdout.splitlines()} == {"a.example", "c.example"}
+    assert done.stderr.decode().startswith("almenara: 1 site joined a list and waits")
 
 
 @pytest.mark.root

@@ -39,7 +39,7 @@ class Disk:
         self.events: list[Event] = []
         self.threads: set[int] = set()
 
-    def append(self, measurements: Sequence[Measurement]) -> int:
+    def append(self, measurements: Sequence[Measurement], count: Any = None) -> int:
         self._write()
         if self.poison in [one.id for one in measurements]:
             raise TypeError("a bug")

@@ -16,6 +16,7 @@ import trustme
 
 from monitor.config import Config, ConfigError, ListConfig, SiteConfig
 from monitor.lists import ALL, REFRESH_S, Lists, remembered_at
+from monitor.sites import ListUnavailable
 
 ROOT = Path(__file__).parent.parent
 HEADER = "url,category_code,category_description,date_added,source,notes\n"
@@ -233,15 +234,65 @@ def test_a_damaged_copy_is_fetched_anew(served, warned):
     asyncio.run(work())
 
 
-def test_a_list_file_that_was_never_right_is_an_error_and_one_that_goes_wrong_is_not(tmp_path, warned):
-    config = write(tmp_path / "ve.csv", "https://a.example/")
+BROKEN = [None, b"", b"url\n", b"\xff", b"url,category_code\nhttps://a.example/,HUMR\n"]
+
+
+@pytest.mark.parametrize("content", BROKEN, ids=["missing", "empty", "column", "bytes", "category"])
+def test_the_last_good_copy_serves_for_a_file_too(tmp_path, warned, content):
+    path = tmp_path / "ve.csv"
+    config = write(path, "https://a.example/")
     lists = Lists(warned.append)
     gathered(config, warned, lists)
-    (tmp_path / "ve.csv").write_text("url\n")
-    assert gathered(config, warned, lists)[0] == ["https://a.example/"]
+    write(path, "https://a.example/", "https://b.example/")
+    gathered(config, warned, lists)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    assert warned == []
+    expected = (["https://a.example/"], ["https://b.example/"])  # what waited still does
+    assert gathered(config, warned, lists) == gathered(config, warned, lists) == expected
     assert len(warned) == 1
-    with pytest.raises(ConfigError, match=r"ve\.csv:1: category_code"):
+    again = Lists(warned.append)  # after a power cut
+    assert gathered(config, warned, again) == gathered(config, warned, again) == expected
+    assert len(warned) == 2
+    assert "the last good copy is used" in warned[1]
+    assert str(path) in warned[1]
+    write(path, "https://a.example/")
+    assert gathered(config, warned, again) == (["https://a.example/"], [])
+    assert warned[2:] == [f"{path}: can be had again"]
+
+
+def test_a_file_that_was_never_right_is_waited_for_while_the_others_are_watched(tmp_path, warned):
+    config = Config(
+        sites=(SiteConfig(url="https://s.example/"),),
+        lists=(ListConfig(path=str(tmp_path / "none.csv")), *write(tmp_path / "ve.csv", "https://a.example/").lists),
+    )
+    lists = Lists(warned.append)
+    assert gathered(config, warned, lists)[0] == ["https://s.example/", "https://a.example/"]
+    assert not lists.complete
+    gathered(config, warned, lists)
+    assert len(warned) == 1
+    assert "none.csv: no such file or directory; its sites are not watched until it can be had" in warned[0]
+    write(tmp_path / "none.csv", "https://b.example/")
+    assert "https://b.example/" in gathered(config, warned, lists)[0]  # its first sight
+    assert lists.complete
+
+
+def test_a_copy_that_is_the_same_is_not_written_again(tmp_path, warned):
+    config = write(tmp_path / "ve.csv", "https://a.example/")
+    inodes = set()
+    for _ in range(3):
         gathered(config, warned)
+        [copy] = Path(".cache/almenara/lists").iterdir()
+        inodes.add(copy.stat().st_ino)
+    assert len(inodes) == 1
+
+
+def test_a_folder_that_cannot_be_written_is_no_wrong_configuration(tmp_path, warned):
+    remembered_at().parent.parent.mkdir(parents=True)
+    remembered_at().parent.write_text("no folder")
+    with pytest.raises(ListUnavailable, match=r"lists\.json: cannot be kept: "):
+        gathered(write(tmp_path / "ve.csv", "https://a.example/"), warned)
 
 
 def sites_command(*arguments: str, folder: Path) -> subprocess.CompletedProcess:
@@ -258,7 +309,7 @@ def test_the_command_shows_and_approves(tmp_path):
     assert sites_command(folder=tmp_path).returncode == 0
     write(tmp_path / "ve.csv", "https://a.example/", "https://b.example/")
     shown = sites_command(folder=tmp_path)
-    assert "1 joined a list and wait" in shown.stderr
+    assert "1 waits since joining a list" in shown.stderr
     assert [line.split()[0] for line in shown.stdout.splitlines()[1:]] == [
         "https://s.example/", "https://a.example/", "https://b.example/",
     ]  # fmt: skip
@@ -271,3 +322,22 @@ def test_the_command_shows_and_approves(tmp_path):
     assert sites_command("--approve", "https://b.example", "--json", folder=tmp_path).stdout.count("watched") == 3
     write(tmp_path / "ve.csv", "https://a.example/", "https://b.example/", "https://c.example/")
     assert sites_command("--approve", "all", "--json", folder=tmp_path).stdout.count("waiting") == 0
+
+
+def test_the_command_shows_what_it_can_when_a_list_is_gone(tmp_path):
+    write(tmp_path / "ve.csv", "https://a.example/")
+    (tmp_path / "probes.yaml").write_text("sites: ['https://s.example/']\nlists: [{path: ve.csv}]\n")
+    sites_command(folder=tmp_path)
+    (tmp_path / "ve.csv").unlink()
+    shown = sites_command("--json", folder=tmp_path)
+    assert (shown.returncode, shown.stdout.count("watched"), shown.stderr.count("\n")) == (0, 2, 1)
+    assert "the last good copy is used" in shown.stderr
+    (tmp_path / "probes.yaml").write_text("sites: ['https://s.example/']\nlists: [{path: none.csv}]\n")
+    shown = sites_command("--json", folder=tmp_path)
+    assert (shown.returncode, shown.stdout.count("watched"), shown.stderr.count("\n")) == (1, 1, 1)
+
+
+def test_a_budget_that_may_slow_it_down_is_mentioned(tmp_path):
+    (tmp_path / "probes.yaml").write_text("sites: ['https://s.example/']\nschedule: {budget: 40MB}\n")
+    shown = sites_command(folder=tmp_path)
+    assert shown.stderr == "almenara: every: as configured; a budget of 40 MB a day may make it longer\n"

@@ -15,6 +15,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from monitor import check as check_command
 from monitor.config import parse
@@ -26,13 +27,13 @@ from monitor.lab.policy import Policy
 from monitor.lab.scenario import Page
 from monitor.lab.table import prober_on
 from monitor.models import Dns, Measurement, Network, Role, Status
-from monitor.network import BURST, STANDS_S, UNKNOWN, Identity
+from monitor.network import BURST, UNKNOWN, Identity
 from monitor.network_database import DatabaseUnusable, NetworkDatabase, check, read_record
 from monitor.network_path import NetworkPath, path_of
-from monitor.origin import prefix_of, read_name, read_origin
+from monitor.origin import Carrier, prefix_of, read_name, read_origin
 from monitor.run import measure_all
 from monitor.steps.tls import client_context
-from monitor.vantage import Vantage, resolver
+from monitor.vantage import Vantage, proxy, resolver
 from monitor.whoami import Sighting, read_trace, texts
 
 CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
@@ -49,6 +50,7 @@ class World:
         self.address: str | None = "200.44.32.12"
         self.path = HOME
         self.origin_works = True
+        self.secure = True
         self.asked = 0
         self.looked_up: list[str] = []
         self.resolvers = (resolver("192.168.1.1"),)
@@ -58,11 +60,12 @@ class World:
     async def _ask(self) -> Sighting | None:
         self.asked += 1
         await asyncio.sleep(0)
-        return Sighting(address=self.address) if self.address else None
+        return Sighting(address=self.address, secure=self.secure) if self.address else None
 
-    async def _origin(self, address: str) -> Network | None:
+    async def _origin(self, address: str) -> Carrier | None:
         self.looked_up.append(address)
-        return ADDRESSES.get(address) if self.origin_works else None
+        found = ADDRESSES.get(address) if self.origin_works else None
+        return Carrier(network=found, secure=True) if found else None
 
 
 def run(work: Callable[[], Awaitable[None]]) -> None:
@@ -178,7 +181,9 @@ def test_a_router_is_remembered_while_it_is_not_known() -> None:
     run(work)
 
 
-def test_when_lookups_fail_on_an_unchanged_path_the_last_stands_and_not_for_long() -> None:
+def test_when_lookups_fail_on_an_unchanged_path_the_last_network_stands() -> None:
+    """An outage is told of the ISP that has it, however long it lasts."""
+
     async def work() -> None:
         here, passed = World(Network()), [0.0]
         here.identity = Identity(
@@ -186,35 +191,191 @@ def test_when_lookups_fail_on_an_unchanged_path_the_last_stands_and_not_for_long
         )
         await here.identity.now()
         began, here.address = here.identity.changes, None
-        passed[0] += STANDS_S
+        passed[0] += 12 * 3600
         assert await here.identity.now() == CANTV
         assert here.identity.changes == began
-        passed[0] += 1
+        here.path, passed[0] = path(links=("wlan0 5",)), passed[0] + 1
         assert await here.identity.now() == Network()
-        assert here.identity.changes == began + 1
+        assert here.identity.changes != began
 
     run(work)
 
 
-def test_when_lookups_fail_on_another_path_only_what_is_declared_is_left() -> None:
+def test_an_outage_in_which_ipv6_goes_away_is_of_the_same_network() -> None:
+    async def work() -> None:
+        here = World(Network())
+        here.path = path(addresses=("192.168.1.5/32", "2800:a4:1::/64"), links=("eth0 2",))
+        await here.identity.now()
+        here.path, here.address = path(links=("eth0 2",)), None
+        assert await here.identity.now() == CANTV
+        here.path = path(links=("eth0 4",))
+        assert await here.identity.now() == Network()
+
+    run(work)
+
+
+def path(**differing: tuple[str, ...] | float) -> NetworkPath:
+    """As at home, but for that."""
+    return replace(HOME, **differing)
+
+
+ROUTED = path(addresses=("10.0.0.7/32",), links=("wlan0 5",))  # the router from before
+ELSEWHERE = path(hardware=("02:00:00:00:00:02",))
+NOWHERE = path(hardware=(), links=("wlan0 5",))
+ASLEEP = path(hardware=(), slept=3600.0)
+LINE = NetworkPath(addresses=("200.44.1.1/32",), gateways=("ppp0 00000000",))
+REDIALLED = NetworkPath(addresses=("200.44.9.9/32",), gateways=("ppp0 00000000",))
+
+
+@pytest.mark.parametrize(
+    ("at_first", "later", "holds"),
+    [
+        (HOME, ROUTED, True), (HOME, ELSEWHERE, False), (HOME, NOWHERE, False), (HOME, ASLEEP, False),
+        (LINE, REDIALLED, True), (LINE, HOME, False),
+    ],
+    ids=["same router", "another router", "a router unknown", "slept", "redialled", "another line"],
+)  # fmt: skip
+def test_on_another_path_a_declaration_holds_only_behind_the_same_router(at_first, later, holds) -> None:
+    async def work() -> None:
+        for forged in (None, "190.120.1.1"):
+            here = World()
+            here.path = at_first
+            assert await here.identity.now() == CANTV
+            here.path, here.address, here.secure = later, forged, False
+            assert await here.identity.now() == (DECLARED if holds else UNKNOWN)
+            here.path = at_first
+            assert await here.identity.now() == DECLARED
+
+    run(work)
+
+
+def test_a_declaration_that_was_seen_to_be_wrong_does_not_come_back() -> None:
+    """Started at the cafe: what was declared is not of that place."""
+
+    async def work() -> None:
+        here = World()
+        here.address = "190.120.1.1"
+        assert await here.identity.now() == CAFE
+        here.path, here.address = ROUTED, None
+        assert await here.identity.now() == UNKNOWN
+        here.path, here.address = ELSEWHERE, "200.44.32.12"
+        assert await here.identity.now() == CANTV
+        here.path, here.address = replace(ELSEWHERE, links=("wlan0 9",)), None
+        assert await here.identity.now() == DECLARED
+
+    run(work)
+
+
+def test_a_declaration_of_a_proxy_holds_wherever_this_machine_is() -> None:
+    async def work() -> None:
+        here = World()
+        here.vantage.proxy = proxy("socks5://127.0.0.1:9050")
+        await here.identity.now()
+        here.path, here.address = ELSEWHERE, None
+        assert await here.identity.now() == DECLARED
+
+    run(work)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["by https before", "never by https"])
+@pytest.mark.parametrize("by", ["address", "origin"])
+def test_what_is_said_in_the_clear_does_not_overrule(known: bool, by: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        here = World(Network() if known else DECLARED)
+        clear = Clearly(here)
+        here.address = "200.44.32.12" if known else None
+        assert (await clear.identity.now()).asn == 8048
+        began = clear.identity.changes
+        here.secure, clear.secure = by == "origin", by == "address"
+        for address in ("190.120.1.1", "186.24.1.1", "190.120.1.1"):
+            here.address = address
+            assert (await clear.identity.now()).asn == 8048
+        assert clear.identity.changes == began
+        said = [record.getMessage() for record in caplog.records]
+        assert len(said) == 1
+        assert "AS264731, in the clear, where it can be forged" in said[0]
+        assert said[0].endswith("what is observed counts" if known else "what is declared counts")
+
+    ADDRESSES["186.24.1.1"] = Network(asn=21826, isp="Inter", country="VE", source="observed")
+    run(work)
+
+
+class Clearly:
+    """An identity in a world where what an address belongs to may be told in the clear."""
+
+    def __init__(self, here: World) -> None:
+        self.secure = True
+        self._here = here
+        self.identity = Identity(here.vantage, here._ask, self._origin, path=lambda _: here.path)
+
+    async def _origin(self, address: str) -> Carrier | None:
+        found = await self._here._origin(address)
+        return Carrier(network=found.network, secure=self.secure) if found else None
+
+
+def test_where_nothing_is_declared_the_first_word_in_the_clear_stands_until_the_path_changes() -> None:
+    async def work() -> None:
+        here = World(Network())
+        here.secure = False
+        assert await here.identity.now() == CANTV
+        began, here.address = here.identity.changes, "190.120.1.1"
+        assert await here.identity.now() == CANTV
+        assert here.identity.changes == began
+        here.path = ELSEWHERE
+        assert await here.identity.now() == CAFE
+        here.secure, here.address = True, "200.44.32.12"
+        assert await here.identity.now() == CANTV
+        here.secure, here.address = False, "190.120.1.1"
+        assert await here.identity.now() == CANTV
+
+    run(work)
+
+
+def test_what_agrees_in_the_clear_confirms_a_declaration_and_completes_it() -> None:
+    async def work() -> None:
+        for declared in (DECLARED, Network(isp="CANTV"), Network(country="VE"), Network(asn=8048)):
+            here = World(declared)
+            here.secure = False
+            assert await here.identity.now() == CANTV
+            here.address = "190.120.1.1"
+            assert (await here.identity.now()).asn in (8048, None)
+
+    run(work)
+
+
+def test_a_name_alone_that_is_declared_is_not_overruled_either() -> None:
+    async def work() -> None:
+        here = World(Network(isp="CANTV"))
+        here.secure, here.address = False, "190.120.1.1"
+        assert await here.identity.now() == Network(isp="CANTV")
+
+    run(work)
+
+
+def test_an_address_that_nobody_knows_is_as_declared_where_the_path_is_the_same_and_else_of_nobody() -> None:
     async def work() -> None:
         for declared in (DECLARED, Network()):
             here = World(declared)
             await here.identity.recent()
-            here.address, here.path = None, NetworkPath(addresses=("10.0.0.7/32",))
+            here.address, here.origin_works = "190.120.1.1", False
+            assert await here.identity.now() == declared
+            here.address = None
             assert await here.identity.now() == declared
 
     run(work)
 
 
-def test_an_address_that_nobody_knows_is_not_the_last_network() -> None:
+def test_a_change_of_path_while_it_was_asked_leaves_nothing_behind() -> None:
     async def work() -> None:
-        here = World()
-        await here.identity.recent()
-        began = here.identity.changes
-        here.address, here.origin_works = "190.120.1.1", False
-        assert (await here.identity.now()).source == "declared"
-        assert here.identity.changes != began
+        here = World(Network())
+
+        async def moving() -> Sighting | None:
+            here.path = ELSEWHERE
+            return Sighting(address="200.44.32.12", secure=True)
+
+        identity = Identity(here.vantage, moving, here._origin, path=lambda _: here.path)
+        assert await identity.recent() == Network()
+        assert identity.changes == 1
 
     run(work)
 
@@ -241,9 +402,7 @@ def test_a_wrong_declaration_is_said_once_and_not_believed(caplog: pytest.LogCap
         assert said == (
             "vantage here: declared AS27889, observed AS8048, declared country CO, observed VE; what is observed counts"
         )
-        assert here.identity.disagreement == said.removeprefix("vantage here: ").removesuffix(
-            "; what is observed counts"
-        )
+        assert here.identity.disagreement == said.removeprefix("vantage here: ")
 
     run(work)
 

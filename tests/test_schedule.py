@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.budget import BURST_SHARE, Budget, Spent
+from monitor.budget import BURST_SHARE, Budget, Pace, Spent, amount, pace_text
 from monitor.config import ScheduleConfig, SiteConfig
 from monitor.models import Status
 from monitor.schedule import CATCH_UP_S, CLOSER_FOR_S, Round, Schedule, every_s
@@ -341,6 +341,38 @@ def test_after_midnight_a_spent_budget_is_fresh():
     fresh_day = [at for at, _ in simulation.begun if at.day == 16]
     assert fresh_day
     assert min(fresh_day) < NOON.replace(day=16, hour=1)
+
+
+def test_a_pace_is_told_once_per_factor_of_two_and_when_it_is_as_asked_again():
+    pace = Pace()
+    stretches = [1.0, 1.9, 2.0, 3.9, 2.1, 4.5, 4.0, 2.3, 2.25, 1.2, 1.0, 1.0, 1.5, math.inf, math.inf, 3.0, 1.0]
+    told = [stretch for stretch in stretches if pace.changed(stretch)]
+    assert told == [2.0, 4.5, 2.25, 1.0, math.inf, 3.0, 1.0]
+
+
+def test_a_pace_is_told_with_its_reason_and_with_units():
+    budget = fresh(40_000_000)
+    budget.spend(3_140_000, NOON, measurements=10)
+    assert pace_text(budget, 11.83, 120.0) == (
+        "sites are measured every 23 min instead of every 2 min, for a budget of 40 MB a day; 3.1 MB are used"
+    )
+    assert pace_text(budget, 1.0, 120.0) == "sites are measured as often as configured"
+    assert pace_text(budget, math.inf, 120.0).startswith("the budget of 40 MB a day has nothing left for regular")
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (250_000, "250 KB"),
+        (1_240_000, "1.2 MB"),
+        (40_000_000, "40 MB"),
+        (2 * 10**9, "2 GB"),
+    ],
+)
+def test_an_amount_has_its_unit(count, text):
+    assert amount(count) == text
 
 
 def test_the_budget_is_remembered():

@@ -186,7 +186,9 @@ def test_a_vantage_may_leave_and_return_while_it_runs(running):
     running.until(lambda: running.said("reloaded"))
     assert json.loads(running.request("GET", "/healthz")[1])["vantages"] == 1
     running.file.write_text(whole.replace(json.dumps(vantages[0]["via"]), '{"netns": "/proc/1/ns/none"}'))
-    assert running.request("POST", "/-/reload")[0] == 400
+    assert running.request("POST", "/-/reload")[0] == 200
+    assert "no network namespace /proc/1/ns/none here" in running.said("vantage")[0]["text"]
+    assert json.loads(running.request("GET", "/healthz")[1])["vantages"] == 1
     running.file.write_text(whole)
     assert running.request("POST", "/-/reload")[0] == 200
     assert json.loads(running.request("GET", "/healthz")[1])["vantages"] == 2
@@ -316,6 +318,14 @@ def test_nothing_is_watched_without_consent(tmp_path):
     done = command(tmp_path)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "nothing is measured without consent" in done.stderr
+
+
+def test_a_stores_folder_that_is_not_there_is_one_line_and_worth_another_try(tmp_path):
+    (tmp_path / "probes.yaml").write_text(f"consent: true\nstore: 'sqlite:{tmp_path}/usb/x.db'\n")
+    done = command(tmp_path)
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert f"the folder {tmp_path}/usb is not there" in done.stderr
+    assert not (tmp_path / "usb").exists()
 
 
 def test_a_taken_port_is_one_line(tmp_path):

@@ -15,6 +15,7 @@ from store_cases import BEGAN, CANTV, METHODS, SITES, drawn, event, real, small,
 
 from monitor.classify import measurements as in_file
 from monitor.models import Certificate, Incident, Kind, Measurement, Network, Point, Status, Tls
+from monitor.outcome import outcome
 from monitor.store import Latest, Store, Wanted, locate
 from monitor.store.wanted import MOST_IDS
 from monitor.verdict import judge
@@ -169,7 +170,7 @@ def test_the_newest_verdict_of_each_url_and_vantage_is_known(store: Store) -> No
         of = newest[one.url, one.vantage]
         assert any(
             one == Latest(site=of.site, url=of.url, vantage=of.vantage, network=same.network, started=of.started,
-                          verdict=same.verdict)
+                          verdict=same.verdict, outcome=outcome(same))
             for same in kept if same.verdict and (same.url, same.vantage, same.started) == (of.url, of.vantage, of.started)
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ from postgres import PASSWORD, Postgres
 from store_cases import BEGAN, real, small
 
 from monitor.models import Measurement
-from monitor.store import Store, StoreError
+from monitor.store import Store, StoreError, locate
 
 ROOT = Path(__file__).parent.parent
 KEPT = [small(number) for number in range(300)]
@@ -473,3 +473,21 @@ def test_names_of_a_transaction_that_was_not_are_forgotten(tmp_path: Path) -> No
         assert {{one.method for one in store.rollups(methods=True)}} == {{"a.b", "c.d"}}
     """
     run_apart(code.format(folder=tmp_path))
+
+
+def test_a_folder_that_is_not_there_is_not_made(tmp_path):
+    file = tmp_path / "usb" / "store.db"  # the stick is not mounted: a second record must not begin elsewhere
+    with pytest.raises(StoreError, match=r"the folder \S+/usb is not there; mount its disk, or create it$") as raised:
+        Store.open(f"sqlite:{file}")
+    assert raised.value.kind == "unavailable"
+    assert list(tmp_path.iterdir()) == []
+    file.parent.mkdir()
+    Store.open(f"sqlite:{file}").close()
+    assert file.exists()
+
+
+def test_the_folders_of_the_default_place_are_made(home, monkeypatch):
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    Store.open(locate(None)).close()
+    assert (home / ".local/share/almenara/almenara.db").exists()
+    assert (home / ".local/share/almenara").stat().st_mode & 0o777 == 0o700

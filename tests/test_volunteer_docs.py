@@ -1,6 +1,7 @@
 """The volunteers' pages say the same in both languages, and only what the program does."""
 
 import os
+import plistlib
 import re
 import shutil
 import subprocess
@@ -78,9 +79,27 @@ def test_both_languages_lead_to_the_same_places():
             assert one == other
 
 
+TRANSLATED = {"yes": "sí", "control: {vantage: NAME}": "control: {vantage: NOMBRE}"}  # what one types, or fills in
+
+
 def test_both_languages_name_the_same_code():
-    english, spanish = (sorted(re.findall(r"`([^`\n]+)`", prose(text))) for text in PAGES.values())
-    assert english == spanish
+    english, spanish = (re.findall(r"`([^`\n]+)`", prose(text)) for text in PAGES.values())
+    assert set(TRANSLATED) <= set(english)
+    assert sorted(TRANSLATED.get(code, code) for code in english) == sorted(spanish)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_a_service_is_not_set_up_before_consent_nor_restarted_in_vain(page):
+    anchor = {"volunteer.md": "#a-first-look", "volunteer.es.md": "#un-primer-vistazo"}[page]
+    sections = re.split(r"^### ", PAGES[page], flags=re.MULTILINE)
+    services = [text for text in sections if "systemctl --user enable" in text.split("## ")[0] or "plist version" in text]
+    assert len(services) == 2
+    for text in services:
+        assert anchor in text.partition("```")[0]
+    [plist] = [code for kind, code in blocks(PAGES[page]) if kind == "xml"]
+    job = plistlib.loads(plist.encode())
+    assert job["KeepAlive"] == {"SuccessfulExit": False}
+    assert job["ThrottleInterval"] >= 60
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -16,6 +16,7 @@ _WORTH_NAMING = 0.05  # of the heaviest method: less is a false verdict among th
 _SUREST = 0.999
 _SECOND_METHOD = 0.5
 _CAUTION, _CAUTION_IN_PART = 10.0, 60.0
+_MAY_BE = 0.1
 # With so many probes reporting, one that stands alone is its own trouble, or a lie.
 _MANY_PROBES = 3
 
@@ -38,6 +39,7 @@ class Episode(Struct):
     detected: float
     last: float  # the last supporting report
     odds: float
+    in_part: bool
     ended: float | None = None
     ended_after: float | None = None
     measurements: int = 0
@@ -88,8 +90,18 @@ def _moment(at: float | None) -> datetime | None:
 
 
 def begun(model: Model, minimum: Minimum) -> Series:
-    """Before the first report; with room for the minimum even where only 40 % of the reports are bad."""
-    return Series(model, longest=max(LONGEST_TRAIL, 4 * minimum.measurements))
+    """Before the first report."""
+    return Series(model, longest=room(minimum))
+
+
+def room(minimum: Minimum) -> int:
+    """How long a trail may be: room for the minimum even where only 40 % of the reports are bad."""
+    return max(LONGEST_TRAIL, 4 * minimum.measurements)
+
+
+def unsettled(closed: Iterable[Episode], before: float) -> list[Episode]:
+    """Those that ended at that time or later."""
+    return [episode for episode in closed if episode.ended is None or episode.ended >= before]
 
 
 def announced(
@@ -116,6 +128,7 @@ def announced(
         detected=trail[-1].at,
         last=trail[-1].at,
         odds=series.odds,
+        in_part=_in_part(series),
     )
     episode.support(trail)
     series.active, series.began = True, episode.started
@@ -124,6 +137,11 @@ def announced(
     for reporter in series.reporters.values():
         reporter.score = 0.0
     return episode
+
+
+def _in_part(series: Series) -> bool:
+    """Whether it may well be in part: a few reports in a row do not tell."""
+    return series.part > _MAY_BE * series.full
 
 
 def _enough_probes(series: Series, trail: list[Seen], minimum: Minimum) -> bool:
@@ -140,8 +158,9 @@ def continued(series: Series, episode: Episode, report: Report) -> bool:
     if odds >= CERTAIN and report.blocked:
         episode.support(series.trail)
         episode.odds = max(episode.odds, odds)
+        episode.in_part = _in_part(series)
         series.trail.clear()
-    elif series.ends(report):
+    elif series.ends(report, episode.in_part):
         end = series.likelier_end()
         episode.support(series.trail[:end])
         contrary = [seen.at for seen in series.trail[end:] if not seen.blocked]
@@ -169,6 +188,7 @@ def weighed(series: Series, reporter: Reporter, report: Report, false: float) ->
     if len(series.reporters) == 1:
         return series.weigh(report, false, report.weight)
     weight = 0.0 if report.blocked and series.saturated(reporter, report.at) else report.weight
+    weight *= series.share(reporter, report.at)
     full, part = series.weigh(report, false, weight)
     reporter.score = max(0.0, reporter.score + math.log(max(full, part) if report.blocked else part))
     return full, part

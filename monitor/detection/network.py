@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct, field
 
-from monitor.detection.episode import Episode, Minimum, announced, begun, continued, weighed
+from monitor.detection.episode import Episode, Minimum, announced, begun, continued, room, unsettled, weighed
 from monitor.detection.noise import MOST_RUN, Line, Reporter
 from monitor.detection.outage import Outage, tell_network
 from monitor.detection.series import Lesson, Model, Report, Series, independence
@@ -20,6 +20,7 @@ _COMPANY = 0.3  # the share of a line's other sites that look bad at once when t
 _LATELY_S, _LATELY, _LATELY_PRIOR = 3600.0, 4.0, 10.0  # uneasy hours: the window in seconds and in reports; reports
 _TROUBLE_PRIOR, _TROUBLE_PRIOR_S = 0.5, 7 * 86400.0  # one in two weeks, until learned
 _MOST_RECENT = 1024
+_COUNTED = 64  # sites; with more of them, a line's company is not counted anew at every report
 _MOST_JOINT_ONSET = 0.3
 
 
@@ -41,7 +42,7 @@ class NetworkFold(Struct):
         status = point.status
         if point.network is not self.network:
             self.network = known(self.network, point.network)
-        self.silence.heard(at, point.site)
+        self.silence.heard(at, point.site, point.probe)
         tell_network(self.outage, point, at, self.network)
         if status is not Status.OK and status is not Status.BLOCKED:
             return
@@ -61,6 +62,19 @@ class NetworkFold(Struct):
             series.at = series.last_open = reporter.at = at
             return
         self._judge(series, reporter, point, Report(at, blocked, point.probe, point.methods, confirmed=point.confirmed))
+
+    def ask(self, minimum: Minimum) -> None:
+        """Another minimum from now on."""
+        self.minimum = minimum
+        self.outage.ask(minimum)
+        for series in self.series.values():
+            series.longest = room(minimum)
+
+    def settle(self, before: float) -> None:
+        """Forget what ended before that: nothing can change it any more."""
+        self.closed = unsettled(self.closed, before)
+        self.outage.settle(before)
+        self.silence.settle(before)
 
     def _reporter(self, series: Series, point: Point, at: float) -> Reporter:
         line = self.lines.get(point.probe)
@@ -137,11 +151,10 @@ class NetworkFold(Struct):
         if not self.shared or not line.recent:
             return false, 0.0, False
         since = report.at - 1.5 * reporter.period - 60.0
-        bad = sum(at >= since for other, at in line.bad.items() if other != site)
+        bad, others = self._company(line, site, since)
         lately = max(_LATELY_S, _LATELY * reporter.period)
         if not bad and line.recent[-1][0] < report.at - lately:
             return false, 0.0, False
-        others = sum(at >= since for other, at in line.heard.items() if other != site and other not in self.episodes)
         if bad and bad >= min(others, max(2.0, _COMPANY * others)):
             if report.at > line.in_trouble_until:
                 line.troubles += 1
@@ -149,6 +162,19 @@ class NetworkFold(Struct):
             onset = self._joint_onset(line, report.at) if report.blocked and not reporter.run else 0.0
             return line.joint(reporter.run, report.at - reporter.at), onset, True
         return max(false, self._unease(reporter, site, report.at, lately) if others else 0.0), 0.0, False
+
+    def _company(self, line: Line, site: str, since: float) -> tuple[int, int]:
+        """How many other sites of the line look bad now, of how many; of very many, as counted a few reports ago."""
+        if line.counted is None or line.counts_left <= 0:
+            bad = sum(at >= since for at in line.bad.values())
+            heard = sum(at >= since for other, at in line.heard.items() if other not in self.episodes)
+            line.counted, line.counts_left = (bad, heard), len(line.heard) // _COUNTED
+        line.counts_left -= 1
+        bad, heard = line.counted
+        return (
+            bad - (line.bad.get(site, -math.inf) >= since),
+            heard - (site not in self.episodes and line.heard[site] >= since),
+        )
 
     def _unease(self, reporter: Reporter, site: str, at: float, window: float) -> float:
         """How many reports of the line's other sites were bad lately: uneasy hours are every site's."""

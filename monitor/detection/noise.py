@@ -67,6 +67,8 @@ class Line(Struct):
     heard: dict[str, float] = field(default_factory=dict)  # site -> when it was last judged
     false_seen: float = 0.0
     false_confirmed: float = 0.0
+    counted: tuple[int, int] | None = None  # how many sites are bad, of how many, and for how many reports that holds
+    counts_left: int = 0
     troubles: float = 0.0
     in_trouble_until: float = -math.inf
 

@@ -4,7 +4,7 @@ import math
 
 from msgspec import Struct, field
 
-from monitor.detection.episode import Episode, Minimum, announced, begun, continued, weighed
+from monitor.detection.episode import Episode, Minimum, announced, begun, continued, room, unsettled, weighed
 from monitor.detection.noise import FAR, Line, Reporter, following
 from monitor.detection.series import Lesson, Model, Report, Series, independence
 from monitor.models import Kind, Network, Point, Status
@@ -13,9 +13,8 @@ from monitor.models import Kind, Network, Point, Status
 SITE_DOWN = Model(onset=1 / (60 * 86400.0), in_part=0.0, end=1 / (6 * 3600.0), at_first=0.02)
 NETWORK_DOWN = Model(onset=1 / (30 * 86400.0), in_part=0.0, end=1 / (6 * 3600.0), at_first=0.02)
 # Rules that say the network itself fails (monitor/verdict/rules.py); "" where the rule is not told.
-NETWORK_RULES = frozenset(
-    {"", "network_down", "captive_portal", "certificates_replaced", "resolver_outage", "line_overloaded"}
-)
+# A sign-in page, an antivirus or a busy line is this house's own.
+NETWORK_RULES = frozenset({"", "network_down", "resolver_outage"})
 _REPEATED = 0.5
 
 
@@ -56,6 +55,15 @@ class Outage(Struct):
         series.settle(report, ratios)
         self._conclude(report, network)
 
+    def ask(self, minimum: Minimum) -> None:
+        """Another minimum from now on."""
+        self.minimum, self.series.longest = minimum, room(minimum)
+
+    def settle(self, before: float) -> None:
+        """Forget episodes that ended before that."""
+        if self.closed:
+            self.closed = unsettled(self.closed, before)
+
     def _conclude(self, report: Report, network: Network | None) -> None:
         if self.episode is not None:
             if continued(self.series, self.episode, report):
@@ -79,9 +87,30 @@ class SiteFold(Struct):
             self.outage.take(point.started.timestamp(), down, f"{point.network.asn} {point.probe}", None)
 
 
-def site_fold(site: str, minimum: Minimum) -> SiteFold:
-    """Before the first point."""
-    return SiteFold(Outage(Kind.SITE_OUTAGE, site, minimum, begun(SITE_DOWN, minimum)))
+class SitesFold(Struct):
+    """All sites, each for itself."""
+
+    minimum: Minimum
+    sites: dict[str, SiteFold] = field(default_factory=dict)
+
+    def take(self, point: Point) -> None:
+        """One more measurement."""
+        fold = self.sites.get(point.site)
+        if fold is None:
+            outage = Outage(Kind.SITE_OUTAGE, point.site, self.minimum, begun(SITE_DOWN, self.minimum))
+            fold = self.sites[point.site] = SiteFold(outage)
+        fold.take(point)
+
+    def ask(self, minimum: Minimum) -> None:
+        """Another minimum from now on."""
+        self.minimum = minimum
+        for fold in self.sites.values():
+            fold.outage.ask(minimum)
+
+    def settle(self, before: float) -> None:
+        """Forget episodes that ended before that: nothing can change them any more."""
+        for fold in self.sites.values():
+            fold.outage.settle(before)
 
 
 def network_outage(minimum: Minimum) -> Outage:
@@ -92,5 +121,6 @@ def network_outage(minimum: Minimum) -> Outage:
 def tell_network(outage: Outage, point: Point, at: float, network: Network) -> None:
     """Hand over what a measurement says of its network as a whole; other inconclusive ones say nothing."""
     failed = point.status is Status.INCONCLUSIVE
-    if not failed or point.rule in NETWORK_RULES:
+    known = point.network.asn is not None or bool(point.network.isp)
+    if known and (not failed or point.rule in NETWORK_RULES):
         outage.take(at, failed, point.probe, network)

@@ -13,10 +13,10 @@ from monitor.detection.noise import Reporter, following
 
 _HOUR, _DAY = 3600.0, 86400.0
 
-# An event is announced at 19 to 1 and ends at 1 to 100. Wrongly announced events are then at most about `onset` / 19 a
-# site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
+# An event is announced at 19 to 1 and ends at 1 to 20, in part at 1 to 100. Wrongly announced events are then at most
+# about `onset` / 19 a site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
 ANNOUNCED = 19.0
-_OVER = 1 / 100  # a partial block has long breaks, and one event is to stay one
+_OVER, _OVER_IN_PART = 1 / 20, 1 / 100  # a partial block has long breaks, and one event is to stay one
 CERTAIN = 99.0  # from here on what came before belongs to the episode
 _SUREST = 1e6  # odds; no surer, so that good reports can end it
 _COMMITTED = 0.002  # odds below which what was seen was noise, and teaches it
@@ -37,6 +37,10 @@ _CHANGES = 0.05  # so much as often as it ends, a block changes between full and
 _MOST_CHANGE = 0.05  # however long the gap: it does not end an episode, and daily reports add up
 _LEAST_WORTH = 0.5  # of a lesson that might have been a block: a missed block must not pass for the usual noise
 _FEW = 1e-9
+_HASTE, _ABSENT_S = (
+    0.5,
+    2 * _DAY,
+)  # of the others' usual period; a probe not heard for so long has no say in what is usual
 _HINT, _HINTED = 1.5, 1.0
 
 
@@ -117,9 +121,9 @@ class Series(Struct):
         """For "it is so", against "it is not"."""
         return self.full + self.part
 
-    def ends(self, report: Report) -> bool:
-        """Whether an episode is over with this report."""
-        return not report.blocked and self.odds < max(_OVER, self.idle)
+    def ends(self, report: Report, in_part: bool) -> bool:
+        """Whether an episode, in part or not, is over with this report."""
+        return not report.blocked and self.odds < max(_OVER_IN_PART if in_part else _OVER, self.idle)
 
     def pass_time(self, at: float, company: float) -> None:
         """What may have changed since the last report. company: the least chance of a change, 0 where nothing hints."""
@@ -267,6 +271,15 @@ class Series(Struct):
             if other is not reporter and at - other.at < 3 * other.period + 60
         ]
         return bool(others) and sum(other.score for other in others) < _SECONDED
+
+    def share(self, reporter: Reporter, at: float) -> float:
+        """How much of a report one counts that comes faster than others' do: a hasty probe does not drown them out."""
+        usual = sorted(
+            other.period for other in self.reporters.values() if other is not reporter and at - other.at < _ABSENT_S
+        )
+        if not usual or not reporter.period:
+            return 1.0
+        return min(1.0, reporter.period / (_HASTE * usual[len(usual) // 2] or 1.0))
 
     def over(self, lasted_s: float) -> None:
         """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""

@@ -1,5 +1,7 @@
 """A network that stops reporting, told by its own cadence: a shutdown looks like that."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct, field
 
 _PERIODS = 4.0  # a site's measurement may be late, a run skipped, the next one slow
@@ -28,9 +30,14 @@ class Silence(Struct):
     sites: dict[str, float] = field(default_factory=dict)
     gaps: list[tuple[float, float]] = field(default_factory=list)  # of the last week, when and how long
     past: list[Gap] = field(default_factory=list)
+    arrivals: list[float] = field(default_factory=list)  # when it was first heard, or again after a pause, of late
+    probes: dict[str, float] = field(default_factory=dict)  # when each was heard last
 
-    def heard(self, at: float, site: str) -> None:
+    def heard(self, at: float, site: str, probe: str) -> None:
         """A measurement of whatever status."""
+        self.probes[probe] = at
+        if self.last is None:
+            self.arrivals.append(at)
         before = self.sites.get(site)
         self.sites[site] = at
         last, self.last = self.last, at
@@ -48,6 +55,7 @@ class Silence(Struct):
         self.gaps = [(when, long) for when, long in self.gaps if at - when < _WEEK][-_MOST_GAPS:]
         self.gaps.append((at, at - last))
         self.sites.clear()  # the pause is no site's cadence
+        self.arrivals = [*self.arrivals[-_MOST_GAPS:], at]
 
     def since(self, last: float, now: float) -> Gap | None:
         """The silence that `now` shows, if it is one."""
@@ -59,7 +67,19 @@ class Silence(Struct):
             return None
         return Gap(last, last + self.period, last + limit, None)
 
-    def all(self, now: float) -> list[Gap]:
-        """Every silence, the present one included."""
+    def all(self, now: float, elsewhere: Sequence[float]) -> list[Gap]:
+        """Every silence, the present one included, but those in which the only probe had moved to another network.
+
+        elsewhere: when other networks were first heard, or again after a pause.
+        """
         gap = None if self.last is None else self.since(self.last, now)
-        return [*self.past, gap] if gap is not None else list(self.past)
+        found = [*self.past, gap] if gap is not None else self.past
+        return [one for one in found if not (self._alone(one) and any(one.last < at <= one.told for at in elsewhere))]
+
+    def _alone(self, gap: Gap) -> bool:
+        """Whether no more than one probe was heard shortly before."""
+        return sum(gap.last - at < _WEEK for at in self.probes.values()) <= 1
+
+    def settle(self, before: float) -> None:
+        """Forget silences that were over before that."""
+        self.past = [gap for gap in self.past if gap.next is None or gap.next >= before]

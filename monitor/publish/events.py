@@ -20,11 +20,12 @@ from rich.text import Text
 from monitor import timeline
 from monitor.config import Config
 from monitor.explain import METHOD_WORDS, explain
-from monitor.models import Event, Incident, Kind, Measurement, Network, Point, Status, to_json
-from monitor.moments import length, local_and_utc, moment
-from monitor.publish.options import read, site_named
-from monitor.show import printable, status_text
+from monitor.models import Event, Incident, Kind, Measurement, Network, Point, Status
+from monitor.moments import length, local_and_utc
+from monitor.publish.options import between, read, site_named, told_if_unknown
+from monitor.show import printable, status_text, sureness
 from monitor.store import Store, Wanted, locate
+from monitor.wording import counted, headline, is_local, network_words, told
 
 SHAPE_AND_WORD = {
     Kind.BLOCKING: ("✗", "blocked", "bold red"),
@@ -32,6 +33,8 @@ SHAPE_AND_WORD = {
     Kind.NETWORK_OUTAGE: ("▽", "network down", "yellow"),
     Kind.SILENCE: ("∅", "silent", "dim"),
 }
+NOT_THE_NETWORK = ("▽", "no connection", "yellow")  # a network's outage that one probe saw: its own line, perhaps
+NO_BLOCKING = {Kind.SITE_OUTAGE: ", which is no blocking", Kind.NETWORK_OUTAGE: ", which is no blocking of one"}
 NO_WORDS = "A method that this version has no words for."
 SHORT_ID = 12  # characters, as long as they tell the listed ones apart
 SHOWN = 20  # measurements of an event; `--json` has the ids of all
@@ -78,14 +81,9 @@ class Filter(Struct, frozen=True, kw_only=True):
 
 def wanted(*, kind: str | None, site: str | None, since: str | None, until: str | None, **others: Any) -> Filter:
     """A filter from what the command line says; NotUnderstood."""
-    now = datetime.now(UTC)
-    return Filter(
-        kind=Kind(kind) if kind else None,
-        site=read("--site", site, site_named),
-        since=read("--since", since, partial(moment, now=now)),
-        until=read("--until", until, partial(moment, now=now)),
-        **others,
-    )
+    after, before = between(since, until)
+    site = read("--site", site, site_named)
+    return Filter(kind=Kind(kind) if kind else None, site=site, since=after, until=before, **others)
 
 
 def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incidents: bool) -> int:
@@ -97,9 +95,11 @@ def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incide
             _write(_with_ids(store, found)) if json else _print(_Single(store, found, now).shown)
             return 0
         chosen: Sequence[Event | Incident] = _incidents(store, wanted) if incidents else _events(store, wanted)
+        if not chosen:
+            told_if_unknown(store, site=wanted.site)
         if json:
             for one in chosen:
-                _write(to_json(one))
+                _write(msgspec.json.encode(told(one)))
         else:
             _print(partial(_listed, chosen, now))
     return 0
@@ -149,7 +149,7 @@ def _behind(points: Iterable[Point], event: Event) -> list[Point]:
 def _with_ids(store: Store, event: Event) -> bytes:
     first = event.started_range[0] or event.started
     ids = [point.id for point in _behind(_points(store, event, first), event)]
-    return msgspec.json.encode({**msgspec.to_builtins(event), "measurement_ids": ids})
+    return msgspec.json.encode({**told(event), "measurement_ids": ids})
 
 
 def _write(line: bytes) -> None:
@@ -196,20 +196,20 @@ def _telling(found: Sequence[Event | Incident]) -> int:
 
 def _event_row(event: Event, now: datetime) -> Row:
     return {
-        "what": [_what(event.kind)],
+        "what": [_what(event)],
         "where": _texts((_site(event), network_words(event.network))),
-        "since": [Text(local_and_utc(event.started))],
+        "since": [Text(local_and_utc(event.started) + ("" if event.started_range[0] else " or earlier"))],
         "how long": _how_long(event.started, event.ended, now),
         "how": _texts(event.methods, 32),
         "how sure": [Text(sureness(event.confidence))],
-        "measured": [Text(f"{event.measurements} by {_probes(event.probes)}")],
+        "measured": [Text(f"{event.measurements} by {counted(event.probes, 'probe')}")],
     }
 
 
 def _incident_row(incident: Incident, now: datetime) -> Row:
     events = incident.events
     return {
-        "what": [_what(kind) for kind in dict.fromkeys(one.kind for one in events)],
+        "what": list({text.plain: text for text in map(_what, events)}.values()),
         "where": _texts([*map(_site, events), *(network_words(one.network) for one in events)]),
         "since": [Text(local_and_utc(incident.started))],
         "how long": _how_long(incident.started, incident.ended, now),
@@ -224,31 +224,13 @@ def _texts(words: Iterable[str], width: int = 80) -> list[Text]:
     return [Text(printable(word, width)) for word in dict.fromkeys(words) if word]
 
 
-def _what(kind: Kind) -> Text:
-    shape, word, style = SHAPE_AND_WORD[kind]
+def _what(event: Event) -> Text:
+    shape, word, style = NOT_THE_NETWORK if is_local(event) else SHAPE_AND_WORD[event.kind]
     return Text(f"{shape} {word}", style=style)
 
 
 def _site(event: Event) -> str:
     return printable(event.site, 60) if event.site else ""
-
-
-def network_words(network: Network | None) -> str:
-    """`CANTV AS8048 VE`: as much of it as is known."""
-    if network is None:
-        return ""
-    number = f"AS{network.asn}" if network.asn is not None else ""
-    words = (printable(network.isp or "", 40), number, printable(network.country or "", 2))
-    return " ".join(filter(None, words)) or "a network that is not known"
-
-
-def sureness(confidence: float) -> str:
-    """A confidence as a percentage, rounded down: 99.9 % is never shown as certain."""
-    return f"{int(confidence * 1000) / 10:g} %"
-
-
-def _probes(count: int) -> str:
-    return f"{count} probe" if count == 1 else f"{count} probes"
 
 
 def _how_long(started: datetime, ended: datetime | None, now: datetime) -> list[Text]:
@@ -284,15 +266,8 @@ class _Single:
     def _headline(self) -> Text:
         event = self._event
         shape, _, style = SHAPE_AND_WORD[event.kind]
-        where = network_words(event.network)
-        tense = "was" if event.ended else "is"
-        told = {
-            Kind.BLOCKING: f"{_site(event)} {tense} blocked on {where}",
-            Kind.SITE_OUTAGE: f"{_site(event)} {tense} down for everyone, which is no blocking",
-            Kind.NETWORK_OUTAGE: f"{where} {tense} out of order for all sites, which is no blocking of one",
-            Kind.SILENCE: f"Nothing {'came' if event.ended else 'comes'} from {where or _site(event)} any more",
-        }[event.kind]
-        return Text(f"{shape} {told}", style=style)
+        tail = "" if is_local(event) else NO_BLOCKING.get(event.kind, "")
+        return Text(f"{shape} {headline(event)}{tail}", style=style)
 
     def _facts(self) -> Table:
         event = self._event
@@ -323,7 +298,7 @@ class _Single:
         event = self._event
         seen = Counter(point.status for point in self._behind)
         found = ", ".join(f"{seen[status]} {status.value}" for status in Status if seen[status])
-        rests = f"{event.measurements} measurements by {_probes(event.probes)}"
+        rests = f"{counted(event.measurements, 'measurement')} by {counted(event.probes, 'probe')}"
         return f"{sureness(event.confidence)}: it rests on {rests}" + (f"; in that time {found}" if found else "")
 
     def _methods(self) -> Table:

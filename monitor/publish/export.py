@@ -9,8 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
-from functools import partial
+from datetime import UTC
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -19,8 +18,7 @@ from rich.console import Console
 from monitor.config import Config
 from monitor.explain import explain, worded_measurement
 from monitor.models import Measurement, Status, to_json
-from monitor.moments import moment
-from monitor.publish.options import read, site_named
+from monitor.publish.options import between, method_named, read, site_named, told_if_unknown
 from monitor.store import Store, Wanted, locate
 
 # The columns of the CSV: docs/store.md says what each means. People's scripts read them: add at the end, never rename.
@@ -50,14 +48,17 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _TELL_EVERY = 1000
 
 
-def wanted(*, site: str | None, status: str | None, since: str | None, until: str | None, **others: Any) -> Wanted:
+def wanted(
+    *, site: str | None, status: str | None, method: str | None, since: str | None, until: str | None, **others: Any
+) -> Wanted:
     """What the command line asks for; NotUnderstood."""
-    now = datetime.now(UTC)
+    after, before = between(since, until)
     return Wanted(
         site=read("--site", site, site_named),
         status=Status(status) if status else None,
-        since=read("--since", since, partial(moment, now=now)),
-        until=read("--until", until, partial(moment, now=now)),
+        method=read("--method", method, method_named),
+        since=after,
+        until=before,
         **others,
     )
 
@@ -65,9 +66,11 @@ def wanted(*, site: str | None, status: str | None, since: str | None, until: st
 def run(config: Config, wanted: Wanted, *, format: str, output: Path | None) -> int:
     """Write them and return 0, also where there are none. Raises StoreError, Unwritable."""
     lines = {"jsonl": json_lines, "csv": csv_lines}[format]
-    with Store.open(locate(config.store), create=False) as store, _opened(output) as file:
-        for line in lines(_told(store.measurements(wanted))):
-            file.write(line)
+    with Store.open(locate(config.store), create=False) as store:
+        told_if_unknown(store, site=wanted.site, vantage=wanted.vantage)
+        with _opened(output) as file:
+            for line in lines(_told(store.measurements(wanted))):
+                file.write(line)
     return 0
 
 
@@ -126,7 +129,8 @@ def _written(output: Path) -> Iterator[BinaryIO]:
         return
     beside = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with beside.open("xb") as file:
+        # What somebody measures is nobody else's business: readable by its owner alone, as the store is.
+        with open(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             yield file
         os.replace(beside, output)
     except BaseException:

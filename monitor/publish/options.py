@@ -1,9 +1,16 @@
 """What commands that read the store are asked for, as people write it on the command line."""
 
+import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
+from functools import partial
 from typing import TypeVar
 
 from monitor.config_values import shown
+from monitor.explain import METHOD_WORDS
+from monitor.moments import moment
+from monitor.show import printable
+from monitor.store import Store, Wanted
 from monitor.urls import BadUrl, target
 
 T = TypeVar("T")
@@ -19,6 +26,31 @@ def read(option: str, text: str | None, reader: Callable[[str], T]) -> T | None:
         return None if text is None else reader(text)
     except ValueError as exc:
         raise NotUnderstood(f"{option}: {exc}") from None
+
+
+def between(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """The moments of --since and --until; NotUnderstood, also where nothing can lie between them."""
+    now = datetime.now(UTC)
+    first = read("--since", since, partial(moment, now=now))
+    last = read("--until", until, partial(moment, now=now))
+    if first and last and first >= last:
+        raise NotUnderstood(f"--until: expected a time after --since, got {shown(until)} and {shown(since)}")
+    return first, last
+
+
+def method_named(text: str) -> str:
+    """A method of interference; ValueError, with those there are."""
+    if text not in METHOD_WORDS:
+        raise ValueError(f"expected one of {', '.join(METHOD_WORDS)}; got {shown(text)}")
+    return text
+
+
+def told_if_unknown(store: Store, *, site: str | None = None, vantage: str | None = None) -> None:
+    """Says so on stderr where nothing in the store is of that site, or that vantage: perhaps it is misspelt."""
+    wanted = {"site": (site, Wanted(site=site, limit=1)), "vantage": (vantage, Wanted(vantage=vantage, limit=1))}
+    for kind, (name, those) in wanted.items():
+        if name is not None and next(iter(store.measurements(those)), None) is None:
+            sys.stderr.write(f"almenara: no measurement in the store is of {kind} {printable(name, 80)}\n")
 
 
 def site_named(text: str) -> str:

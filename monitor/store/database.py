@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
@@ -16,7 +16,7 @@ from sqlalchemy.pool import QueuePool
 from monitor.store.errors import StoreError, damaged, foreign, moved, worded
 from monitor.store.names import Names
 from monitor.store.place import Place
-from monitor.store.schema import VERSION_TABLE, facts, verdicts
+from monitor.store.schema import VERSION_TABLE, facts, metadata, verdicts
 
 # Facts of one measurement take 1 to 4 KB: less is wasted at the end of a page than with 4096.
 PAGE_BYTES = 8192
@@ -112,6 +112,15 @@ class Database:
                 return int(pages - free) * int(connection.scalar(text("PRAGMA page_size")) or 0)
             stored = connection.scalar(select(func.sum(func.pg_column_size(facts.c.data)))) or 0
             return int(stored) + ROW_BYTES * int(connection.scalar(select(func.count()).select_from(verdicts)) or 0)
+
+    def disk_bytes(self) -> int:
+        """About the same, at once however much is stored: PostgreSQL counts what is free, too."""
+        if self.is_sqlite:
+            return self.used_bytes()
+        size = func.pg_total_relation_size(func.to_regclass(literal_column("name")))
+        tables = func.unnest(list(metadata.tables)).table_valued("name")
+        with self.reading() as connection:
+            return int(connection.scalar(select(func.sum(size)).select_from(tables)) or 0)
 
     def shrink(self) -> None:
         """Give free pages back to the file system, a few at a time. PostgreSQL's autovacuum needs no reminder."""

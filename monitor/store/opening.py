@@ -33,6 +33,10 @@ def _find_file(place: Place, *, create: bool) -> None:
     if place.file is None:
         return
     with worded(place):
+        folder = place.file.parent
+        if create and not place.is_default and not folder.exists():  # or a disk that is not mounted gets a second store
+            text = f"{place.name} cannot be made: the folder {folder} is not there; mount its disk, or create it"
+            raise StoreError("unavailable", text)
         if create:
             create_file(place.file)
         elif not place.file.exists():

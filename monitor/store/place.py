@@ -10,10 +10,14 @@ from sqlalchemy.exc import ArgumentError
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """file: of SQLite. url: of PostgreSQL, with its password. name: for people, without it."""
+    """file: of SQLite. url: of PostgreSQL, with its password. name: for people, without it.
+
+    is_default: nobody has chosen it, so that its folders are ours to make.
+    """
 
     name: str
     file: Path | None = None
+    is_default: bool = False
     url: Any = None
 
 
@@ -29,7 +33,7 @@ def place_of(url: str) -> Place:
     """The place a URL names; ValueError, one line without what may be a password."""
     if url.startswith("sqlite:"):
         file = Path(url.removeprefix("sqlite:")).expanduser().absolute()
-        return Place(name=str(file), file=file)
+        return Place(name=str(file), file=file, is_default=url == locate(None))
     try:
         parsed = make_url(url)
         known = parsed.drivername in ("postgresql", "postgresql+psycopg")

@@ -11,6 +11,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, func, literal, select, tuple_
 
 from monitor.models import Measurement, Point, Reason, Verdict
+from monitor.outcome import Outcome
 from monitor.store.database import Database
 from monitor.store.errors import StoreError, consistent, damaged
 from monitor.store.names import as_number, methods_of, network_of, storable
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _MEASUREMENTS_AT_ONCE = 200
 _POINTS_AT_ONCE = 5000
 _reasons = msgspec.json.Decoder(tuple[Reason, ...])
+_outcome = msgspec.json.Decoder(Outcome)
 _v = verdicts.c
 
 
@@ -112,7 +114,7 @@ def newest(database: Database) -> list[Latest]:
     """The newest verdict on each URL from each vantage, by site, URL and vantage."""
     columns = (*_VERDICT, _v.site, _v.url, _v.vantage, _v.network, _v.started)
     query = (
-        select(*columns, reasons.c.data.label("why"))
+        select(*columns, reasons.c.data.label("why"), latest.c.outcome)
         .join_from(latest, verdicts, latest.c.n == _v.n)
         .join(reasons, reasons.c.n == _v.n, isouter=True)
         .where(_v.status.is_not(None))
@@ -127,6 +129,7 @@ def newest(database: Database) -> list[Latest]:
         Latest(
             site=texts[row.site], url=texts[row.url], vantage=texts[row.vantage],
             network=network_of(texts[row.network]), started=moment(row.started), verdict=verdict,
+            outcome=_outcome.decode(row.outcome) if row.outcome else None,
         )
         for row in rows
         if (verdict := _verdict(row, texts))

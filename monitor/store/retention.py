@@ -10,9 +10,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, delete, exists, func, or_, select
 
+from monitor.store import tallies
 from monitor.store.database import Database
 from monitor.store.reading import narrowed
-from monitor.store.schema import certificates, events, facts, microseconds, shown, verdicts
+from monitor.store.schema import Tallied, certificates, events, facts, microseconds, shown, verdicts
+from monitor.store.wanted import Tally
 
 ESSENTIAL = timedelta(days=7)  # of an event's beginning, and of its end
 ROW_BYTES = 700  # a verdict with its indexes, reasons and links, as far as the size to free is estimated
@@ -58,6 +60,7 @@ def _delete(database: Database, conditions: Sequence[ColumnElement[bool]], *, ex
             rows = _first(connection.execute(query).all(), None if excess is None else excess - freed)
             if rows:
                 connection.execute(delete(verdicts).where(_v.n.in_([row.n for row in rows])))
+                tallies.add(database, connection, {Tally(Tallied.STORED): -len(rows)})
         if not rows:
             break
         gone += len(rows)

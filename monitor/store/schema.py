@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql
 
 from monitor.models import Kind, Status
 
-REVISIONS = ("v0001",)  # of the migrations, oldest first
+REVISIONS = ("v0001", "v0002")  # of the migrations, oldest first
 # Not Alembic's own name for it: in a database that others use, too, that may be theirs.
 VERSION_TABLE = "almenara_version"
 
@@ -52,6 +52,18 @@ class Word(IntEnum):
     RULE = 6
     METHODS = 7  # of one verdict, the deciding one first, with commas
     METHOD = 8
+
+
+class Tallied(IntEnum):
+    """What a tally counts, and what its labels are. Persisted: never renumber, only add."""
+
+    STORED = 1  # measurements that there are now
+    MEASUREMENTS = 2  # ever: status
+    STEP_BUCKETS = 3  # steps that took at most so long, and longer than the bucket before: step, seconds
+    STEP_MICROSECONDS = 4  # step
+    STEP_FAILURES = 5  # step, failure
+    RESOLVER_QUERIES = 6  # resolver, result
+    RELOADS = 7  # result
 
 
 metadata = MetaData(
@@ -135,7 +147,7 @@ shown = Table(
     sqlite_with_rowid=False,
 )
 
-# The newest measurement of each URL on each vantage.
+# The newest measurement of each URL on each vantage. outcome: what became of it, as JSON.
 latest = Table(
     "latest",
     metadata,
@@ -144,6 +156,7 @@ latest = Table(
     Column("site", NUMBER, nullable=False),
     Column("started", BigInteger, nullable=False),
     Column("n", NUMBER, ForeignKey("verdicts.n", ondelete="CASCADE"), nullable=False),
+    Column("outcome", LargeBinary),
     Index("ix_latest_n", "n"),
     sqlite_with_rowid=False,
 )
@@ -160,6 +173,19 @@ rollups = Table(
     Column("vantage", NUMBER, primary_key=True, autoincrement=False),
     Column("status", SmallInteger, primary_key=True, autoincrement=False),
     Column("method", NUMBER, primary_key=True, autoincrement=False),
+    Column("count", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+# What only grows, for metrics: neither retention nor judging again takes anything away (but from STORED).
+# vantage 0: of none. first, second: labels, as the counter has them.
+tallies = Table(
+    "tallies",
+    metadata,
+    Column("counter", SmallInteger, primary_key=True, autoincrement=False),
+    Column("vantage", NUMBER, primary_key=True, autoincrement=False),
+    Column("first", TEXT, primary_key=True),
+    Column("second", TEXT, primary_key=True),
     Column("count", BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )

@@ -6,10 +6,10 @@ from types import TracebackType
 from typing import Self
 
 from monitor.models import Event, Incident, Kind, Measurement, Point, Status, Verdict
-from monitor.store import events, opening, reading, rejudging, retention, rollups, writing
+from monitor.store import events, opening, reading, rejudging, retention, rollups, tallies, writing
 from monitor.store.database import Database
 from monitor.store.rollups import Every
-from monitor.store.wanted import Latest, Rejudged, Rollup, Wanted, WantedEvents
+from monitor.store.wanted import Count, Counts, Figures, Latest, Rejudged, Rollup, Wanted, WantedEvents
 
 PATIENCE_S = 10.0  # with another process that writes; its transactions take milliseconds
 
@@ -47,9 +47,12 @@ class Store:
 
     # --- measurements --------------------------------------------------------------------------------------------
 
-    def append(self, measurements: Sequence[Measurement]) -> int:
-        """Store all in one transaction; when it returns they survive power loss. How many were new: ids are unique."""
-        return writing.append(self._database, measurements)
+    def append(self, measurements: Sequence[Measurement], count: Count | None = None) -> int:
+        """Store all in one transaction; when it returns they survive power loss. How many were new: ids are unique.
+
+        count: what each new one adds to counters, besides those of statuses.
+        """
+        return writing.append(self._database, measurements, count)
 
     def measurement(self, id: str) -> Measurement | None:
         """The one with that id."""
@@ -103,6 +106,14 @@ class Store:
     def used_bytes(self) -> int:
         """What it takes on disk, without what is free in it."""
         return self._database.used_bytes()
+
+    def tally(self, counts: Counts) -> None:
+        """Add to counters."""
+        tallies.tally(self._database, counts)
+
+    def figures(self) -> Figures:
+        """All counters, and the store's size; quick, however much is stored."""
+        return tallies.figures(self._database)
 
     # --- events and state ----------------------------------------------------------------------------------------
 

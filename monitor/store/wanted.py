@@ -1,11 +1,14 @@
 """What is asked of the store, and what it answers besides the nouns."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import NamedTuple
 
 from msgspec import Struct
 
-from monitor.models import Kind, Network, Status, Verdict
+from monitor.models import Kind, Measurement, Network, Status, Verdict
+from monitor.outcome import Outcome
+from monitor.store.schema import Tallied
 
 MOST_IDS = 30_000  # in one question; databases take some more
 
@@ -39,7 +42,7 @@ class WantedEvents(Struct, frozen=True, kw_only=True):
 
 
 class Latest(Struct, frozen=True, kw_only=True):
-    """The newest verdict on a site as a vantage sees it."""
+    """The newest verdict on a site as a vantage sees it. outcome: None where an older version stored it."""
 
     site: str
     url: str
@@ -47,6 +50,7 @@ class Latest(Struct, frozen=True, kw_only=True):
     network: Network
     started: datetime
     verdict: Verdict
+    outcome: Outcome | None = None
 
 
 class Rollup(Struct, frozen=True, kw_only=True):
@@ -59,6 +63,32 @@ class Rollup(Struct, frozen=True, kw_only=True):
     status: Status
     method: str | None
     count: int
+
+
+class Tally(NamedTuple):
+    """One counter. vantage: "" for none. first, second: its labels."""
+
+    counter: Tallied
+    vantage: str = ""
+    first: str = ""
+    second: str = ""
+
+
+Counts = Mapping[Tally, int]
+Count = Callable[[Measurement], Counts]
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What is told at every scrape. events: how many there ever were; bytes: on disk."""
+
+    counts: Counts
+    events: Mapping[Kind, int]
+    bytes: int
+
+    @property
+    def stored(self) -> int:
+        """Measurements that there are now."""
+        return self.counts.get(Tally(Tallied.STORED), 0)
 
 
 class Rejudged(Struct, frozen=True, kw_only=True):

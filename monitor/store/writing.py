@@ -7,11 +7,24 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from monitor.models import Measurement, Verdict
-from monitor.store import rollups
+from monitor.outcome import outcome
+from monitor.store import rollups, tallies
 from monitor.store.database import Database
 from monitor.store.names import Key, as_number, methods_text, network_text, storable
 from monitor.store.packing import FORMAT, Packed, encoded, pack
-from monitor.store.schema import STATUSES, Word, certificates, facts, latest, microseconds, reasons, shown, verdicts
+from monitor.store.schema import (
+    STATUSES,
+    Tallied,
+    Word,
+    certificates,
+    facts,
+    latest,
+    microseconds,
+    reasons,
+    shown,
+    verdicts,
+)
+from monitor.store.wanted import Count, Tally
 
 _AT_ONCE = 500
 _LARGEST_VERSION = 2**31 - 1
@@ -19,16 +32,18 @@ _LARGEST_VERSION = 2**31 - 1
 Numbers = Mapping[Key, int]
 
 
-def append(database: Database, measurements: Sequence[Measurement]) -> int:
-    """Store what is new, all of it or nothing; how many that were. On disk when it returns."""
+def append(database: Database, measurements: Sequence[Measurement], count: Count | None = None) -> int:
+    """Store what is new, all of it or nothing; how many that were. On disk when it returns. count: adds to tallies."""
     new = 0
     with database.writing() as connection:
         for start in range(0, len(measurements), _AT_ONCE):
-            new += _append(database, connection, measurements[start : start + _AT_ONCE])
+            new += _append(database, connection, measurements[start : start + _AT_ONCE], count)
     return new
 
 
-def _append(database: Database, connection: Connection, measurements: Sequence[Measurement]) -> int:
+def _append(
+    database: Database, connection: Connection, measurements: Sequence[Measurement], count: Count | None
+) -> int:
     by_id = {storable(measurement.id): measurement for measurement in reversed(measurements)}
     known = set(connection.scalars(select(verdicts.c.id).where(verdicts.c.id.in_(by_id))))
     fresh = {id: measurement for id, measurement in by_id.items() if id not in known}
@@ -43,8 +58,10 @@ def _append(database: Database, connection: Connection, measurements: Sequence[M
     rows = {id: row for id, row in rows.items() if "n" in row}
     _add_facts(database, connection, [(row["n"], fresh[id]) for id, row in rows.items()])
     save_reasons(connection, {row["n"]: fresh[id].verdict for id, row in rows.items()})
-    _note_newest(database, connection, rows.values())
-    _count(database, connection, [(row, fresh[id].verdict) for id, row in rows.items()])
+    stored = [(row, fresh[id]) for id, row in rows.items()]
+    _note_newest(database, connection, stored)
+    _count(database, connection, [(row, measurement.verdict) for row, measurement in stored])
+    _tally(database, connection, [measurement for _, measurement in stored], count)
     return len(rows)
 
 
@@ -136,15 +153,17 @@ def _known_certificates(connection: Connection, fingerprints: Sequence[bytes]) -
     return known
 
 
-def _note_newest(database: Database, connection: Connection, rows: Iterable[Mapping[str, Any]]) -> None:
+def _note_newest(
+    database: Database, connection: Connection, stored: Iterable[tuple[Mapping[str, Any], Measurement]]
+) -> None:
     newest: dict[tuple[int, int], Mapping[str, Any]] = {}
-    for row in sorted(rows, key=lambda row: row["started"]):
+    for row, measurement in sorted(stored, key=lambda pair: pair[0]["started"]):
         if row["status"] is not None:
-            newest[row["url"], row["vantage"]] = row
+            newest[row["url"], row["vantage"]] = {**row, "outcome": encoded(outcome(measurement))}
     if not newest:
         return
     adding = database.insert(latest)
-    newer = {column: adding.excluded[column] for column in ("site", "started", "n")}
+    newer = {column: adding.excluded[column] for column in ("site", "started", "n", "outcome")}
     keys = ("url", "vantage")
     connection.execute(
         adding.on_conflict_do_update(
@@ -163,3 +182,13 @@ def _count(
     for (row, _), text in zip(rows, texts, strict=True):
         rollups.count(deltas, row, numbers[text])
     rollups.apply(database, connection, deltas)
+
+
+def _tally(database: Database, connection: Connection, stored: Sequence[Measurement], count: Count | None) -> None:
+    counts: Counter[Tally] = Counter({Tally(Tallied.STORED): len(stored)})
+    for measurement in stored:
+        if measurement.verdict:
+            counts[Tally(Tallied.MEASUREMENTS, measurement.vantage, measurement.verdict.status.value)] += 1
+        if count:
+            counts.update(count(measurement))
+    tallies.add(database, connection, counts)

@@ -11,6 +11,7 @@ from monitor.verdict.facts import INTERRUPTIONS, REDIRECTS, Count, Facts, Place
 from monitor.verdict.finding import Finding
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 from monitor.verdict.likelihood import FLOOR, probability
+from monitor.verdict.line import SILENCES
 from monitor.verdict.names import NameView
 from monitor.verdict.pages import challenges, same_page
 
@@ -36,9 +37,14 @@ class Evidence:
         """The names of that hop."""
         return self.views.get(self.place.hop, NameView(truth=names.Truth(state="unknown")))
 
-    @cached_property
+    @property
     def findings(self) -> list[Finding]:
         """All interference found: at the hop where the path ends first, the layer that decides before the others."""
+        return [finding for finding in self._suspected if not finding.doubted]
+
+    @cached_property
+    def _suspected(self) -> list[Finding]:
+        """The same, with what the line itself may have done."""
         found = []
         for place in self.facts.places:
             view = self.views[place.hop]
@@ -76,9 +82,12 @@ class Evidence:
     @cached_property
     def deciding(self) -> Finding | None:
         """The finding that keeps the vantage from the site, where its own path ends."""
+        return self._kept_from_the_site(self.findings)
+
+    def _kept_from_the_site(self, findings: Sequence[Finding]) -> Finding | None:
         if self.arrival.whose in (Whose.GENUINE, Whose.REFUSAL, Whose.LOOP):
             return None
-        return next((finding for finding in self.findings if finding.denies and finding.hop == self.place.hop), None)
+        return next((finding for finding in findings if finding.denies and finding.hop == self.place.hop), None)
 
     @cached_property
     def layer(self) -> str:
@@ -128,16 +137,21 @@ class Evidence:
 
     @cached_property
     def line_is_overloaded(self) -> bool:
-        """Connections are cut or silent, and to most neutral sites as well."""
-        if self.deciding is None or self.deciding.layer == "dns":
+        """Connections are cut, and to most neutral sites as well; or silent or slow on a line not proven healthy."""
+        if self.deciding is None:
+            return self._kept_from_the_site(self._suspected) is not None
+        if self.deciding.layer == "dns":
             return False
         neutral = [check for check in self.conditions.neutral if check.family == 4 or self.conditions.online6]
         return 2 * sum(1 for check in neutral if check.failure in INTERRUPTIONS) > len(neutral)
 
     @property
     def too_weak(self) -> bool:
-        """Is what decides less likely than FLOOR?"""
-        return self.deciding is not None and probability(self.deciding.evidence) < FLOOR
+        """Is what decides less likely than FLOOR, or a silence that nobody tried to break?"""
+        if self.deciding is None:
+            return False
+        once = self.deciding.method in SILENCES and "repeated" not in self.deciding.evidence
+        return once or probability(self.deciding.evidence) < FLOOR
 
     @property
     def refused_on_purpose(self) -> bool:

@@ -6,7 +6,10 @@ from monitor.models import Reason
 
 
 class Finding(Struct, frozen=True, kw_only=True):
-    """method: `layer.technique`. denies: it keeps the vantage from the site. evidence: names of `likelihood.LOG10_LR`."""
+    """method: `layer.technique`. denies: it keeps the vantage from the site. evidence: names of `likelihood.LOG10_LR`.
+
+    doubted: a bad line does the same, and this one is not proven healthy.
+    """
 
     method: str
     hop: int
@@ -14,6 +17,7 @@ class Finding(Struct, frozen=True, kw_only=True):
     confirmed: bool
     evidence: tuple[str, ...]
     reason: Reason
+    doubted: bool = False
 
     @property
     def layer(self) -> str:

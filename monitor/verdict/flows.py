@@ -8,6 +8,7 @@ from monitor.models import Flow, Http, Purpose, Tcp, Tls
 from monitor.verdict.facts import INTERRUPTIONS, Count, Facts, Place
 from monitor.verdict.finding import Finding
 from monitor.verdict.likelihood import same_rate
+from monitor.verdict.line import SILENCES, began, healthy
 from monitor.verdict.names import NameView
 from monitor.verdict.pages import same_page
 
@@ -25,7 +26,6 @@ _TLS = {
 # Throttling is slower by ten times and more than what else the line carries at the moment (facts.md).
 SLOWER = 10.0
 STALLED_SHARE = 0.5  # of the time nothing came any more
-RESPONSE_BYTES = 2048  # on the wire: more than session tickets, so a response had begun, even if in no whole record
 # When a control also fails, the two must differ by more than chance allows.
 CHANCE = 0.02
 # A share of attempts that fail, the others passing: named only if nobody else fails, and chance is unlikely.
@@ -64,7 +64,7 @@ def _tcp(facts: Facts, place: Place, tries: Sequence[Tcp]) -> Finding | None:
         return None
     evidence = [method, *_support(failed, control)]
     settled = len(failed) >= REPEATED + 2 and control.passed >= 2 and not control.failed
-    return _finding(place, method, failed, evidence, confirmed=settled, reason_id="tcp_cut")
+    return _finding(facts, place, method, failed, evidence, confirmed=settled, reason_id="tcp_cut")
 
 
 def _tls(facts: Facts, place: Place, tries: Sequence[Tls]) -> Finding | None:
@@ -87,7 +87,7 @@ def _tls(facts: Facts, place: Place, tries: Sequence[Tls]) -> Finding | None:
 
 def _tls_method(facts: Facts, cut: Sequence[Tls]) -> str | None:
     failure = _usual(cut) or ""
-    trickled = [s for s in cut if s.bytes_received]
+    trickled = [s for s in cut if began(s)]
     if failure == f.TIMEOUT and len(trickled) * 2 > len(cut):  # the server's answer was on its way
         return None if line_is_slow(facts, trickled) else "throttling.rate"
     return f"tls.{_TLS[failure]}"
@@ -101,7 +101,14 @@ def _certificate(facts: Facts, place: Place, rejected: Sequence[Tls]) -> Finding
     settled = len(rejected) >= 2 and bool(facts.control_genuine(place) & {s.address for s in rejected})
     reason = {"issuer": rejected[0].chain[0].issuer if rejected[0].chain else None}
     return _finding(
-        place, "tls.certificate", rejected, evidence, confirmed=settled, reason_id="certificate_replaced", more=reason
+        facts,
+        place,
+        "tls.certificate",
+        rejected,
+        evidence,
+        confirmed=settled,
+        reason_id="certificate_replaced",
+        more=reason,
     )
 
 
@@ -127,7 +134,7 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
     failure = _usual(cut)
     if failure != f.TIMEOUT:
         return f"http.{_TLS[failure or '']}" if failure in (f.RESET, f.EOF, "connection_aborted") else None
-    trickled = [s for s in cut if s.status is not None or s.bytes_received >= RESPONSE_BYTES]
+    trickled = [s for s in cut if began(s)]
     if len(trickled) * 2 <= len(cut):
         return "http.timeout"
     stalled = [s for s in trickled if s.last_byte_s is not None and s.last_byte_s < s.duration * STALLED_SHARE]
@@ -188,7 +195,7 @@ def _cut(
     if named:
         evidence.append("name_cut_elsewhere")
     settled = not passed and not innocent_cut and (innocent_passed >= 2 or named) and control.passed > 0
-    return _finding(place, method, cut, evidence, confirmed=settled, reason_id="flow_cut", denies=not passed)
+    return _finding(facts, place, method, cut, evidence, confirmed=settled, reason_id="flow_cut", denies=not passed)
 
 
 def _differs(failed: int, passed: int, control: Count, arrives: bool) -> bool:
@@ -210,6 +217,7 @@ def _usual(failed: Sequence[Flow]) -> str | None:
 
 
 def _finding(
+    facts: Facts,
     place: Place,
     method: str,
     failed: Sequence[Flow],
@@ -231,8 +239,9 @@ def _finding(
         **(more or {}),
     }
     return Finding(
-        method=method, hop=place.hop, denies=denies, confirmed=confirmed, evidence=tuple(evidence), reason=reason
-    )
+        method=method, hop=place.hop, denies=denies, confirmed=confirmed, evidence=tuple(evidence), reason=reason,
+        doubted=method in SILENCES and not healthy(facts, place, method, failed),
+    )  # fmt: skip
 
 
 def differing_page(facts: Facts, place: Place, page: Http) -> bool:

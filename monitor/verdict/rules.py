@@ -13,7 +13,7 @@ from monitor.verdict.arrival import ALIKE, Whose
 from monitor.verdict.evidence import Evidence
 from monitor.verdict.likelihood import probability
 
-RULES_VERSION = 1
+RULES_VERSION = 2
 
 
 class Rule(Struct, frozen=True):
@@ -80,7 +80,7 @@ RULES: tuple[Rule, ...] = (
     Rule("residual_neighbour", lambda e: e.residual,
          Status.INCONCLUSIVE, "A neighbour on the same address was cut a moment ago; what follows may be its echo."),
     Rule("line_overloaded", lambda e: e.line_is_overloaded,
-         Status.INCONCLUSIVE, "Neutral sites are cut or silent as well."),
+         Status.INCONCLUSIVE, "Neutral sites are cut, silent or slow as well, or nothing proves that they are not."),
     Rule("weak_evidence", lambda e: e.too_weak,
          Status.INCONCLUSIVE, "Something interferes, perhaps; it is not sure enough to accuse anybody."),
     _blocked("dns", "The resolver's answer is false while trusted sources and the site itself say otherwise."),

@@ -10,8 +10,10 @@ from starlette.applications import Starlette
 
 from monitor.control import door
 from monitor.control.helper import listener
+from monitor.web.probe import DEFAULT_TIMEOUT_S
 
 CLOSE_S = 2.0
+READ_S = 10.0  # for a client to read the answer
 
 
 class PortTaken(Exception):
@@ -38,7 +40,7 @@ def opened(listen: str) -> socket.socket:
 @asynccontextmanager
 async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[None]:
     """Serves while the context lasts."""
-    at_the_door = door.Door(connections=64, answer_s=60.0, stop_s=CLOSE_S)
+    at_the_door = door.Door(connections=64, answer_s=DEFAULT_TIMEOUT_S + READ_S, stop_s=CLOSE_S)
     config = door.configured(app, door=at_the_door)
     started = asyncio.Event()
     server = _Server(config, listening, at_the_door, on_start=started.set, on_stop=lambda: None)

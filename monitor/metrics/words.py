@@ -1,0 +1,62 @@
+"""The values that labels may have. None comes from a peer: they are ours, or the configuration's, or `other`."""
+
+from collections.abc import Mapping
+
+from monitor import failures
+from monitor.config import Config, VantageConfig
+from monitor.explain import METHOD_WORDS
+from monitor.models import Dns, Network, Role
+from monitor.vantage import resolver
+
+OTHER = "other"
+OK, FAILURE = "ok", "failure"
+METHODS = frozenset(METHOD_WORDS)
+# What a step can fail by, what a page can say instead of the site's, and what can be wrong with a page that came.
+FAILURES = (
+    failures.NAMES | {"http_status_4xx", "http_status_5xx"} | {method.partition(".")[2] for method in METHOD_WORDS}
+)
+LONGEST = 128  # characters
+SYSTEM = "system"
+
+
+def method(text: str) -> str:
+    """A method of a verdict."""
+    return text if text in METHODS else OTHER
+
+
+def failure(text: str) -> str:
+    """The reason of a failure."""
+    return text if text in FAILURES else OTHER
+
+
+def asn(network: Network | None) -> str:
+    """A network's number; empty where it is not known."""
+    return str(network.asn) if network is not None and network.asn else ""
+
+
+def plain(text: str | None) -> str:
+    """A text that a metric can carry whatever is in it, of a bounded length."""
+    text = (text or "")[:LONGEST]
+    return (
+        text
+        if text.isprintable()
+        else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+    )
+
+
+class Resolvers:
+    """What one vantage's resolvers are called: as the configuration calls them, wherever the machine found them."""
+
+    def __init__(self, config: Config, vantage: VantageConfig | None) -> None:
+        own = vantage.resolvers if vantage else ()
+        configured = (*(text for text in own if text != SYSTEM), *config.measure.public_resolvers)
+        self._of_address: Mapping[str, str] = {resolver(text).label: text for text in reversed(configured)}
+        self._encrypted = frozenset(config.control.resolvers)
+        self._own = SYSTEM if SYSTEM in own else OTHER
+        self.names = tuple(dict.fromkeys((*own, *config.measure.public_resolvers, *config.control.resolvers)))
+
+    def name(self, question: Dns) -> str:
+        """Of the resolver that was asked."""
+        if question.role is Role.DOH:
+            return question.resolver if question.resolver in self._encrypted else OTHER
+        return self._of_address.get(question.resolver, self._own)
