@@ -1,6 +1,7 @@
 """Synthetic histories of verdicts with what really happened in them, drawn from a seeded generator.
 
-Noise is the share of false blocks among the conclusive verdicts: lone ones; runs of two to six on one site; bursts of
+Noise is the share of false blocks among the conclusive verdicts: lone ones; runs of two to four on one site
+(longer ones are what a short block looks like); bursts of
 10 to 30 minutes on several or all sites of one line; these three mixed; and "uneasy", hours in which a line is wrong in 10
 to 25 % of its verdicts, which on a line with one site is what a partial block of some hours looks like.
 """
@@ -182,7 +183,7 @@ class _Trouble:
         left = 0
         burst, worse = 0, 0
         hit = random.random() < self._reach
-        start_run = self._runs / (2 + self._longer / (1 - self._longer) * 0.9)
+        start_run = self._runs / (2 + self._longer + self._longer**2)
         while True:
             while burst < len(self._bursts) and self._bursts[burst][1] <= at:
                 burst += 1
@@ -193,7 +194,7 @@ class _Trouble:
             rate = self._bad_rate if worse < len(self._worse) and self._worse[worse][0] <= at else 0.0
             if not left and random.random() < start_run:
                 left = 2
-                while left < 6 and random.random() < self._longer:
+                while left < 4 and random.random() < self._longer:
                     left += 1
             false = in_burst or left > 0 or random.random() < rate + self._lone
             left = max(0, left - 1)

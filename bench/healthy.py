@@ -1,6 +1,7 @@
 """False alarms: healthy sites over a bad line, 5 % of the packets lost each way, 150 ms round trip.
 
     python bench/healthy.py [--measurements 10000] [--sites 250] [--concurrency 64] [--loss 0.05] [--rtt-ms 150] [--seed 1]
+    python bench/healthy.py --measurements 50 --sites 12 --concurrency 4 --loss 0 --rate-kbit 100    # narrow, and full
 
 Prints every measurement that is not `ok`, and the count of each verdict. Exit 1 if a healthy site was called blocked.
 """
@@ -13,7 +14,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from healthy_lab import healthy_lab, measured
+from healthy_lab import FAST, healthy_lab, measured
 
 from monitor.lab.box import Lab
 from monitor.lab.namespaces import LabError
@@ -30,11 +31,13 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--loss", type=float, default=0.05)
     parser.add_argument("--rtt-ms", type=float, default=150.0)
+    parser.add_argument("--rate-kbit", type=int, default=FAST * 8 // 1000, help="of the line, kbit/s")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="append the measurements that are not plainly ok to this file")
     chosen = parser.parse_args()
     try:
-        with healthy_lab(chosen.seed, chosen.sites, rtt_s=chosen.rtt_ms / 1000, loss=chosen.loss) as (lab, urls):
+        line = {"rtt_s": chosen.rtt_ms / 1000, "loss": chosen.loss, "rate": chosen.rate_kbit * 1000 // 8}
+        with healthy_lab(chosen.seed, chosen.sites, **line) as (lab, urls):
             found = asyncio.run(_count(lab, urls, chosen))
     except LabError as exc:
         sys.stderr.write(f"the lab cannot run: {exc}\n")

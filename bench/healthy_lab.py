@@ -18,9 +18,14 @@ FAST = 12_500_000  # bytes per second: a line and servers of 100 Mbit/s, so that
 
 
 @contextmanager
-def healthy_lab(seed: int, sites: int, *, rtt_s: float, loss: float = 0.0) -> Iterator[tuple[Lab, list[str]]]:
-    """A lab with one line, every host of it rtt_s away, and the URLs of healthy sites. loss: share of packets, each way."""
-    outline = Outline(isp="Bench", asn=64500, rtt_s=rtt_s, loss=loss, rate=FAST)
+def healthy_lab(
+    seed: int, sites: int, *, rtt_s: float, loss: float = 0.0, rate: int = FAST
+) -> Iterator[tuple[Lab, list[str]]]:
+    """A lab with one line, every host of it rtt_s away, and the URLs of healthy sites. loss: share of packets, each way.
+
+    rate: of the line, bytes per second.
+    """
+    outline = Outline(isp="Bench", asn=64500, rtt_s=rtt_s, loss=loss, rate=rate)
     world = draw(seed, healthy=sites, lines={LINE: outline})
     for place in world.places.values():
         place.delay_s, place.rate = 0.0, float(FAST)

@@ -255,7 +255,9 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
 @click.option("--asn", metavar="N", type=click.IntRange(1, 4_294_967_295), help="The network's number.")
 @click.option("--country", metavar="CC", type=Value("country", str.upper), help="Two letters, such as VE.")
 @click.option("--active", is_flag=True, help="Only what is not over.")
-@click.option("--since", metavar="TIME", help="Only what was going on after: 2018-01-15, 2018-01-15T09:05, or how long ago: 7d.")
+@click.option(
+    "--since", metavar="TIME", help="Only what was going on after: 2018-01-15, 2018-01-15T09:05, or how long ago: 7d."
+)
 @click.option("--until", metavar="TIME", help="Only what was going on before.")
 @click.option("--minimum-confidence", metavar="P", type=click.FloatRange(0, 1), default=0.0, help="0 to 1.")
 @click.option("--incidents", is_flag=True, help="List incidents: the events that belong together.")

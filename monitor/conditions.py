@@ -239,5 +239,6 @@ def _clock_offset(pages: Sequence[Http], now: datetime) -> float | None:
 
 
 def _speed(neutral: Sequence[NeutralCheck]) -> float | None:
+    """What this line carried at best: a short page, or a far one, says less than the line can."""
     speeds = [check.speed for check in neutral if check.speed and check.expected]
-    return float(round(statistics.median(speeds))) if speeds else None
+    return float(round(max(speeds))) if speeds else None

@@ -251,7 +251,7 @@ def store(value: Any) -> str:
     """Where measurements are kept: `sqlite:FILE` or `postgresql://...`."""
     if isinstance(value, str) and re.fullmatch(r"sqlite:[^\x00-\x1f]+|postgresql://[^\x00-\x20]+", value):
         return value
-    raise ValueError(f"expected sqlite:FILE or postgresql://..., got {shown(value)}")
+    raise ValueError("expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE")  # its password is not shown
 
 
 def recipient(value: Any) -> str:
@@ -269,10 +269,12 @@ def site_entry(value: Any) -> Any:
 
 
 def shown(value: Any) -> str:
-    """A value as an error message quotes it: one short line."""
+    """A value as an error message quotes it: one short line, without what may be a URL's password or key."""
     text = {True: "true", False: "false", None: "nothing"}.get(value) if _is_constant(value) else None
     if isinstance(value, list | dict):
         text = "a list" if isinstance(value, list) else "a mapping"
+    if isinstance(value, str) and "://" in value:
+        value = re.sub(r"\?.*", "?...", re.sub("://.*@", "://...@", value, flags=re.DOTALL), flags=re.DOTALL)
     text = text or (repr(value) if isinstance(value, str) else str(value))
     return text if len(text) <= 80 else text[:77] + "..."
 

@@ -4,8 +4,10 @@ import hashlib
 import hmac
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
+from monitor import files
 from monitor.models import Network
 
 SECRET_BYTES = 32
@@ -32,12 +34,6 @@ def _secret() -> bytes:
     except OSError:
         pass
     fresh = secrets.token_bytes(SECRET_BYTES)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        beside = file.with_suffix(f".{os.getpid()}")
-        beside.touch(mode=0o600)
-        beside.write_bytes(fresh)
-        os.replace(beside, file)
-    except OSError:
-        pass  # a read-only home: the next run has another name
+    with suppress(OSError):  # a read-only home: the next run has another name
+        files.replace(file, fresh)
     return fresh

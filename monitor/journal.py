@@ -104,7 +104,9 @@ class Clock:
             return
         self._wrong = not self._wrong
         if self._wrong:
-            text = f"this machine's clock is {_far(offset)}: set it, until then little can be judged and times are wrong"
+            text = (
+                f"this machine's clock is {_far(offset)}: set it, until then little can be judged and times are wrong"
+            )
             say("clock", text, level=logging.WARNING, offset_s=offset)
         else:
             say("clock", "this machine's clock is right again", offset_s=offset)

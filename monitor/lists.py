@@ -5,7 +5,6 @@ wait for `almenara sites --approve`. What was seen is remembered in a file, whic
 """
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import sys
@@ -20,14 +19,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from monitor import files
 from monitor.budget import amount
 from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_yaml import ConfigError, one_line
 from monitor.schedule import every_s
 from monitor.show import printable
 from monitor.sites import MAX_LIST_BYTES, ListUnavailable, distinct, list_text, site_name, sites_in
+from monitor.urls import bare
 
 REFRESH_S = 86_400.0
+LOCK_S = 5.0  # how long another process is waited for that has the memory of what was seen
 ALL = "all"
 MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
 _URL_WIDTH = 70
@@ -64,7 +66,7 @@ class Lists:
         self.complete = True
         found = {entry: await self._read(entry) for entry in config.lists}
         self._last = found
-        return self._sorted(config, found)
+        return await asyncio.to_thread(self._sorted, config, found)  # the file may be locked for a while
 
     def approved(self, config: Config) -> Watched:
         """The same lists, with what was approved since; ConfigError as for `gather`."""
@@ -126,7 +128,7 @@ class Lists:
     def _well(self, entry: ListConfig) -> None:
         if entry in self._troubled:
             self._troubled.remove(entry)
-            self._warn(one_line(f"{_name(entry)}: can be had again"))
+            self._warn(one_line(f"{entry.path or bare(str(entry.url))}: can be had again"))
 
 
 def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
@@ -217,20 +219,7 @@ def _keep(file: Path, content: bytes) -> None:
         if file.exists() and _bytes(file) == content:
             file.touch()  # a memory card is not written each time
         else:
-            _replace(file, content)
-
-
-def _replace(file: Path, content: bytes) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    beside = file.with_suffix(f".{os.getpid()}")
-    try:
-        with beside.open("wb") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(opened.fileno())
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+            files.replace(file, content)
 
 
 @contextmanager
@@ -238,12 +227,13 @@ def _remembered() -> Iterator[_Remembered]:
     """What was seen, to be changed by one process at a time; written where it changed."""
     file = remembered_at()
     try:
-        with _alone(file):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with files.locked(file.with_suffix(".lock"), LOCK_S):
             before = _load(file)
             known = msgspec.json.decode(msgspec.json.encode(before), type=_Remembered)
             yield known
             if known != before:
-                _replace(file, msgspec.json.encode(known))
+                files.replace(file, msgspec.json.encode(known))
     except OSError as exc:
         raise ListUnavailable(one_line(f"{file}: cannot be kept: {(exc.strerror or '').lower()}")) from None
 
@@ -257,11 +247,3 @@ def _load(file: Path) -> _Remembered:
     except (msgspec.DecodeError, UnicodeDecodeError):
         expected = "expected what `almenara sites` wrote; delete it to agree to all sites of your lists as they are now"
         raise ConfigError(str(file), None, None, expected) from None
-
-
-@contextmanager
-def _alone(file: Path) -> Iterator[None]:
-    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with file.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -19,8 +19,10 @@ from typing import Any
 import httpx
 import maxminddb
 
+from monitor import files
 from monitor.models import Network
 from monitor.origin import clean_name, number
+from monitor.urls import bare
 from monitor.whoami import country_code
 
 FRESH_S = 7 * 86_400.0  # makers publish weekly to monthly
@@ -46,6 +48,7 @@ class NetworkDatabase:
         self._source = source
         self._client = client
         self._is_url = source.startswith("https://")
+        self._name = bare(source) if self._is_url else source
         self._file = _copy_of(source) if self._is_url else Path(source)
         self._reader: maxminddb.Reader | None = None
         self._read_at: float | None = None  # the modification time of what is read
@@ -65,7 +68,7 @@ class NetworkDatabase:
             reader = self._current()
             return None if reader is None else read_record(reader.get(address))
         except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-            self._complain(f"{self._source}: {type(error).__name__}")
+            self._complain(f"{self._name}: {type(error).__name__}")
             return None
 
     def _current(self) -> maxminddb.Reader | None:
@@ -74,7 +77,7 @@ class NetworkDatabase:
             changed_at = self._file.stat().st_mtime
         except OSError as error:
             if not self._is_url:
-                self._complain(f"{self._source}: {(error.strerror or 'unreadable').lower()}")
+                self._complain(f"{self._name}: {(error.strerror or 'unreadable').lower()}")
             return None
         if self._read_at != changed_at:
             self._reader, self._read_at = maxminddb.open_database(str(self._file)), changed_at
@@ -98,25 +101,27 @@ class NetworkDatabase:
             return FRESH_S
 
     async def _fetch(self) -> None:
-        beside = self._file.with_suffix(f".{os.getpid()}")
+        beside: Path | None = None
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            beside = files.beside(self._file)
             async with asyncio.timeout(FETCH_S):
                 await self._download(beside)
-            check(beside)
+            await asyncio.to_thread(check, beside)
             os.replace(beside, self._file)
             self._complaint = ""
         except (OSError, httpx.HTTPError, EOFError, zlib.error, DatabaseUnusable) as error:
             told = str(error) if isinstance(error, DatabaseUnusable) else type(error).__name__
-            self._complain(f"{self._source} cannot be fetched ({told}); the last good copy is used, or DNS")
+            self._complain(f"{self._name} cannot be fetched ({told}); the last good copy is used, or DNS")
         finally:
             self._fetching = None
-            beside.unlink(missing_ok=True)
+            if beside is not None:
+                beside.unlink(missing_ok=True)
 
     async def _download(self, beside: Path) -> None:
         """Into a file; unpacked where it is gzip. Raises DatabaseUnusable where it is too large or not there."""
         client = self._client or httpx.AsyncClient(timeout=FETCH_S, follow_redirects=True)
-        packed = beside.with_suffix(beside.suffix + ".gz")
+        packed = files.beside(beside)
         try:
             async with client.stream("GET", self._source) as response:
                 if response.status_code != 200 or response.url.scheme != "https":

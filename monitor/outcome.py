@@ -79,12 +79,11 @@ def _at_last_hop(measurement: Measurement, done: list[_Taken]) -> list[_Taken]:
     hop = max((seen.hop for _, seen, _ in done), default=0)
     resolved = _resolved(measurement, hop, [one for one in done if one[0] == "dns"])
     flows = [one for one in done if one[0] != "dns" and one[1].hop == hop]
-    if not flows:
+    if not flows or any(failure for _, _, failure in resolved):
         return resolved
     best = max(flows, key=_how_far)[1]
     assert isinstance(best, Flow)
-    same = [one for one in flows if isinstance(one[1], Flow) and _attempt(one[1]) == _attempt(best)]
-    return resolved + [one for one in same if one[1].started <= best.started]
+    return resolved + [one for one in flows if isinstance(one[1], Flow) and _attempt(one[1]) == _attempt(best)]
 
 
 def _resolved(measurement: Measurement, hop: int, questions: list[_Taken]) -> list[_Taken]:

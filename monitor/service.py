@@ -376,7 +376,7 @@ class Service:
         now = _now()
         self._tell(self._conclusions.tick(now))
         try:
-            watched = self._lists.approved(self._config)
+            watched = await asyncio.to_thread(self._lists.approved, self._config)
         except (ConfigError, ListUnavailable) as exc:
             say("list", str(exc), level=logging.WARNING)
         else:

@@ -13,7 +13,7 @@ from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_values import web_url
 from monitor.config_yaml import ConfigError, one_line
 from monitor.steps.tls import client_context
-from monitor.urls import target
+from monitor.urls import bare, target
 
 # The global list has 1,700 rows in 150 KB.
 MAX_LIST_BYTES = 4 * 1024 * 1024
@@ -63,7 +63,7 @@ async def list_text(entry: ListConfig) -> bytes:
 
 def sites_in(raw: bytes, entry: ListConfig) -> tuple[SiteConfig, ...]:
     """The sites of the list `raw` that are in the entry's categories; ConfigError, with the line, where it is none."""
-    name = entry.path or str(entry.url)
+    name = entry.path or bare(str(entry.url))
     if len(raw) > MAX_LIST_BYTES:
         raise ConfigError(name, None, None, f"expected a list of at most {MAX_LIST_BYTES // 1024**2} MiB")
     try:
@@ -119,10 +119,10 @@ async def _fetch(url: str) -> bytes:
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), _client() as client, client.stream("GET", url) as response:
             if response.status_code != 200 or "content-encoding" in response.headers:
-                raise ListUnavailable(one_line(f"{url}: expected a list, got status {response.status_code}"))
+                raise ListUnavailable(one_line(f"{bare(url)}: expected a list, got status {response.status_code}"))
             return await _bounded(response)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:  # a TimeoutError is an OSError
-        raise ListUnavailable(one_line(f"{url}: cannot be fetched ({type(exc).__name__})")) from None
+        raise ListUnavailable(one_line(f"{bare(url)}: cannot be fetched ({type(exc).__name__})")) from None
 
 
 def _client() -> httpx.AsyncClient:
@@ -136,7 +136,7 @@ def _client() -> httpx.AsyncClient:
 
 async def _only_https(request: httpx.Request) -> None:
     if request.url.scheme != "https":
-        raise ListUnavailable(one_line(f"{request.url}: a redirect away from https"))
+        raise ListUnavailable(one_line(f"{bare(str(request.url))}: a redirect away from https"))
 
 
 async def _bounded(response: httpx.Response) -> bytes:

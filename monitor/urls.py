@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 
@@ -48,6 +49,12 @@ def target(url: str) -> Target:
     if not 0 < port < 65536:
         raise BadPort(f"no such port: {url[:200]!r}")
     return Target(url=str(parsed), scheme=parsed.scheme, host=host, port=port)
+
+
+def bare(url: str) -> str:
+    """A URL as it may be written in a log: scheme, host and path, without what may be a password or a key."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _is_host(host: str) -> bool:

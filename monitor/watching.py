@@ -1,12 +1,11 @@
 """`almenara run`: consent, one service a store, the live view or the log, and the loop."""
 
 import asyncio
-import fcntl
 import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from monitor import consent
+from monitor import consent, files
 from monitor.config import load
 from monitor.journal import open_journal
 from monitor.live import screen
@@ -80,24 +79,26 @@ async def _view(service: Service, console: Console) -> AsyncIterator[None]:
 @contextmanager
 def _alone(url: str) -> Iterator[None]:
     """The only service on this store; the lock goes with the process, whatever ends it."""
-    file = _lock_of(url)
+    file, locks = _lock_of(url), ExitStack()
     try:
         if url == locate(None) or not url.startswith("sqlite:"):
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = file.open("w")
+        locks.enter_context(files.locked(file))
+    except files.Busy:
+        raise AlreadyRunning(f"another `almenara run` uses this store ({file.with_suffix('')})") from None
+    except files.NoLock:
+        raise StoreError(
+            "unavailable", f"{file} is not this program's: remove it, or keep the store elsewhere"
+        ) from None
     except OSError:
-        yield  # a folder that is not there, or cannot be written: the store says it better
-        return
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise AlreadyRunning(f"another `almenara run` uses this store ({file.with_suffix('')})") from None
+        pass  # a folder that is not there, or cannot be written: the store says it better
+    with locks:
         yield
 
 
 def _lock_of(url: str) -> Path:
     if url.startswith("sqlite:"):
-        return Path(url.removeprefix("sqlite:") + ".lock")
+        store = Path(url.removeprefix("sqlite:")).expanduser().resolve()  # it may have several names
+        return store.with_name(f"{store.name}.lock")
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
     return state / "almenara" / f"store-{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"

@@ -26,7 +26,7 @@ WHY_NOT_JUDGED = {
     "resolver_outage": "the name server fails for every name",
     "local_resolver": "a name server that is not the ISP's denies the name",
     "residual_neighbour": "perhaps the echo of a block of its neighbour",
-    "line_overloaded": "neutral sites are cut as well",
+    "line_overloaded": "neutral sites fare no better",
     "weak_evidence": "signs of interference, too weak to accuse anybody",
     "no_control": "no control to compare with",
     "page_unproven": "another page came, and nothing tells whose",

@@ -9,13 +9,11 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as plain
 from verdict_cases import SITE, measured
 
-from monitor.config import Config, MeasureConfig, parse
+from monitor.config import MeasureConfig, parse
 from monitor.metrics.collector import exposition
 from monitor.metrics.meter import Meter
 from monitor.metrics.scrape import Scrape
-from monitor.models import Event, Measurement, Network, Status, Verdict
-from monitor.outcome import STEPS
-from monitor.store import Store
+from monitor.models import Measurement, Network, Status, Verdict
 from monitor.web.app import Health
 
 CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
@@ -59,9 +57,9 @@ def as_of_now(
 class Watching:
     """A service. Its time goes on when `later` says so."""
 
-    def __init__(self, store: Store, config: str = CONFIG) -> None:
+    def __init__(self, store: Any, config: str = CONFIG, patience_s: float = 30.0) -> None:
         self.store, self.config = store, parse(config, "probes.yaml")
-        self.meter = Meter(store, self.config)
+        self.meter = Meter(store, self.config, patience_s=patience_s)
         self.web, self.measuring = self.config.web, MeasureConfig()
         self.later = timedelta()
         self.told: dict[str, Any] = {}
@@ -129,9 +127,3 @@ def counters(found: Series) -> Series:
 def labels(found: Iterable[tuple[str, frozenset[tuple[str, str]]]]) -> list[Mapping[str, str]]:
     """The labels of each."""
     return [dict(of_one) for _, of_one in found]
-
-
-__all__ = [
-    "CANTV", "CONFIG", "HELPER", "OPENMETRICS", "PERIOD_S", "STEPS", "Config", "Event", "Series", "Watching", "as_of_now",
-    "blocked", "counters", "labels", "named", "of", "opens", "series", "text_of",
-]  # fmt: skip

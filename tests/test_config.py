@@ -229,7 +229,7 @@ BAD = [
      "got 'http://x.example/a.mmdb'"),
     ("schedule: {every: 1w}", "p.yaml:1: schedule.every: expected a duration such as 10s, 30m, 2h or 1d, got '1w'"),
     ("schedule: {every: 999d}", "p.yaml:1: schedule.every: expected a duration of at most a year, got 999d"),
-    ("store: mysql", "p.yaml:1: store: expected sqlite:FILE or postgresql://..., got 'mysql'"),
+    ("store: mysql", "p.yaml:1: store: expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE"),
     ("web: {listen: 9105}",
      "p.yaml:1: web.listen: expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got 9105"),
     ("web: {probe_any: 'yes'}", "p.yaml:1: web.probe_any: expected true or false, got text"),
@@ -254,6 +254,24 @@ def test_a_bad_configuration_is_one_line_with_file_line_key_and_what_is_expected
     with pytest.raises(ConfigError) as caught:
         parse(text, "p.yaml")
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "store: postgres://u:geheim@db.example/x", "store: 'postgres:u:geheim@db'", "store: [geheim]",
+        "network: {database: 'http://x.example/a.mmdb?license_key=geheim'}",
+        "network: {database: 'https://u:geheim@x.example/a.mmdb'}", "network: {database: 'ftp://u:x/geheim@h.example/a'}",
+        "hub: {url: 'ftp://u:geheim@hub.example/', key: k}", "hub: {url: 'https://hub.example:99999/?key=geheim', key: k}",
+        "control: {helpers: ['ws://geheim@h.example/?t=geheim']}", "lists: [{url: 'http://x.example/?t=geheim'}]",
+        "alerts: [{to: 'tgram:geheim'}]", "alerts: [{to: 'webhook:ftp://x.example/?geheim'}]",
+        "vantages: [{name: v, via: {proxy: 'socks4://u:geheim@h:1'}}]",
+    ],
+)  # fmt: skip
+def test_no_password_or_key_is_shown(text):
+    with pytest.raises(ConfigError) as caught:
+        parse(text, "p.yaml")
+    assert "geheim" not in str(caught.value)
 
 
 @given(st.text(alphabet=st.sampled_from(list("abc: -\n\t[]{},&*!|>'\"%@`#?\\xuU019.\ue000é~<")), max_size=40))

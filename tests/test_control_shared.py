@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from monitor.control import shared
 from monitor.control.protocol import MOST_ENDPOINTS
 from monitor.control.shared import OWN_ASKING_S, Line, Together
 from monitor.models import Control, Tcp
@@ -151,6 +152,41 @@ def test_a_helper_that_one_vantage_cannot_reach_is_reached_over_another():
         for controls in found:
             assert any(control.failure is None for control in controls)
         assert (len(two.own.asked)) == 1
+
+    run(work)
+
+
+def test_a_helper_that_keeps_one_vantage_waiting_is_asked_over_another(monkeypatch):
+    """And who does not answer is asked last from then on, and never twice."""
+
+    async def work() -> None:
+        monkeypatch.setattr(shared, "PATIENCE_AT_FIRST_S", 0.05)
+        one, two = Line(Helper("198.51.100.1", wait=asyncio.Event())), Line(Helper("198.51.100.2"))
+        one.asked_at = 0.0
+        for _ in range(3):
+            async with Together(2) as together:
+                hanging = asyncio.create_task(ask(together.on(one), A))
+                async with asyncio.timeout(5):
+                    assert tried(await ask(together.on(two), A)) == {A[0]}
+                hanging.cancel()
+                await asyncio.gather(hanging, return_exceptions=True)
+        assert (len(one.own.asked), len(two.own.asked)) == (1, 3)
+
+    run(work)
+
+
+def test_a_helper_that_takes_long_and_is_known_to_answer_is_asked_once(monkeypatch):
+    async def work() -> None:
+        monkeypatch.setattr(shared, "PATIENCE_AT_FIRST_S", 0.05)
+        wait = asyncio.Event()
+        one, two = Line(Helper("198.51.100.1")), Line(Helper("198.51.100.2"))
+        await warm(one, two)
+        one.own._wait = wait
+        async with Together(2) as together:
+            both = asyncio.gather(ask(together.on(one), A), ask(together.on(two), A))
+            asyncio.get_running_loop().call_later(0.3, wait.set)
+            await both
+        assert two.own.asked == []
 
     run(work)
 

@@ -79,7 +79,9 @@ def test_filters_narrow_it(kept: list[Measurement]) -> None:
 
 
 @pytest.mark.parametrize(("option", "name"), [("--site", "never.example"), ("--vantage", "nosuch")])
-def test_a_site_or_vantage_that_was_never_measured_is_said_to_be(kept: list[Measurement], option: str, name: str) -> None:
+def test_a_site_or_vantage_that_was_never_measured_is_said_to_be(
+    kept: list[Measurement], option: str, name: str
+) -> None:
     done = almenara("export", option, name)
     said = f"almenara: no measurement in the store is of {option.removeprefix('--')} {name}\n"
     assert (done.returncode, done.stdout, done.stderr.decode()) == (0, b"", said)

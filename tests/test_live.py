@@ -291,7 +291,9 @@ def test_an_outage_that_one_probe_saw_is_not_the_isps():
     one = changed(kind=Kind.NETWORK_OUTAGE, site=None, methods=())
     assert event_text(one).startswith("nothing can be reached from here over CANTV AS8048 VE since ")
     assert event_text(msgspec.structs.replace(one, ended=NOON)).startswith("nothing could be reached from here over ")
-    assert "CANTV AS8048 VE has been out of order for all sites since" in event_text(msgspec.structs.replace(one, probes=2))
+    assert "CANTV AS8048 VE has been out of order for all sites since" in event_text(
+        msgspec.structs.replace(one, probes=2)
+    )
 
 
 def test_no_event_is_certain():

@@ -5,6 +5,7 @@ import gzip
 import logging
 import os
 import struct
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from functools import partial
@@ -588,6 +589,45 @@ def test_a_fetched_database_replaces_the_copy_only_if_it_answers(home: Path, cap
     assert len(caplog.records) == 4
 
 
+def test_the_key_in_a_databases_url_is_not_logged(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def work() -> None:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(401))) as client:
+            known = NetworkDatabase("https://asn.example/download?license_key=geheim&suffix=gz", client=client)
+            await known.network("200.44.32.12")
+            await known.settled()
+
+    asyncio.run(work())
+    [said] = [record.getMessage() for record in caplog.records]
+    assert said.startswith("network database: https://asn.example/download cannot be fetched (status 401)")
+
+
+@pytest.mark.parametrize("hostile", ["pointers", "circle"])
+def test_a_database_that_would_fill_the_memory_is_refused_at_once(tmp_path: Path, hostile: str) -> None:
+    if hostile == "circle":
+        data, tree = _written({"asn": 1}), bytes(4 * 3)
+    else:
+        data = place = b""
+        for _ in range(5):  # each level is 100 times the one before
+            place, data = (
+                len(data).to_bytes(4),
+                data + (bytes([29, 4, 71]) + place_of(place) * 100 if data else b"\x44AAAA"),
+            )
+        data = data + _written({"asn": 8048, "x": place_of(place)})
+        record = (1 + 16 + len(data) - len(_written({"asn": 8048, "x": place_of(place)}))).to_bytes(3)
+        tree = record * 2
+    file = tmp_path / "asn.mmdb"
+    file.write_bytes(tree + bytes(16) + data + metadata(2 if hostile == "circle" else 1))
+    began = time.monotonic()
+    with pytest.raises(DatabaseUnusable):
+        check(file)
+    assert time.monotonic() - began < 2
+
+
+def place_of(where: bytes) -> bytes:
+    """A pointer to a place in the data, in that format."""
+    return bytes([0x38]) + where
+
+
 def test_a_database_is_checked(tmp_path: Path) -> None:
     file = tmp_path / "asn.mmdb"
     file.write_bytes(database({"200.44.0.0/16": MAXMIND}))
@@ -620,13 +660,18 @@ def database(networks: dict[str, dict]) -> bytes:
         for value in pair:
             number = count if value is None else count + 16 - 1 - value if value < 0 else value
             tree += number.to_bytes(3)
+    return tree + bytes(16) + data + metadata(count)
+
+
+def metadata(nodes: int) -> bytes:
+    """What such a file ends with."""
     short, long = partial(struct.pack, "!BH", 0xA2), partial(struct.pack, "!BBQ", 8, 2)
     meta = {
         "binary_format_major_version": short(2), "binary_format_minor_version": short(0), "build_epoch": long(1),
-        "database_type": "ASN", "description": {}, "ip_version": short(4), "languages": [], "node_count": count,
+        "database_type": "ASN", "description": {}, "ip_version": short(4), "languages": [], "node_count": nodes,
         "record_size": short(24),
     }  # fmt: skip
-    return tree + bytes(16) + data + b"\xab\xcd\xefMaxMind.com" + _written(meta)
+    return b"\xab\xcd\xefMaxMind.com" + _written(meta)
 
 
 def _written(value: object) -> bytes:

@@ -20,6 +20,7 @@ BLOCKED = {
     "tcp-timeout": (measured().dns(isp=SITE).cut("tcp.timeout"), "tcp", "generic_timeout_error"),
     "tls-reset": (measured().dns(isp=SITE).cut("tls.reset"), "tls", "connection_reset"),
     "tls-of-one": (measured().dns(isp=f"{SITE} {TWIN}").cut("tcp.timeout", TWIN).cut("tls.eof"), "tls", "eof_error"),
+    "further-on-one": (measured().dns(isp=f"{SITE} {TWIN}").cut("tls.eof", TWIN).cut("http.eof"), "http", "eof_error"),
     "http-eof": (measured().dns(isp=SITE).cut("http.eof"), "http", "eof_error"),
     "forbidden": (measured().dns(isp=SITE).opens(status=403), "http", "http_status_4xx"),
     "broken": (measured().dns(isp=SITE).opens(status=503), "http", "http_status_5xx"),
@@ -49,6 +50,11 @@ def test_what_opens_has_no_reason_and_all_durations():
 
 def test_an_attempt_that_opens_counts_and_not_those_before_it():
     assert outcome(measured().dns(isp=SITE).cut("tls.reset", times=2).opens().measurement()).failure is None
+
+
+def test_counterfactuals_say_nothing_of_the_site():
+    case = measured().dns(isp=SITE).cut("tls.reset").opens(purpose=Purpose.INNOCENT_NAME)
+    assert (outcome(case.measurement()).step, len(list(operations(case.measurement())))) == ("tls", 1 + 2 * 3)
 
 
 def test_others_and_counterfactuals_say_nothing_of_the_own_path():

@@ -498,7 +498,7 @@ def test_the_best_attempt_of_the_own_path_is_told_and_no_other():
     case = measured().dns(isp=SITE, doh=FALSE).dns(kind="AAAA", isp=SITE6)
     case = case.cut("tls.reset", at=SITE6, times=2).cut("tls.reset", times=1).opens().control().dns(helper=SITE).opens()
     found = told(judged(case.measurement()))
-    assert (found["probe_success"], found["probe_ip_protocol"]) == (1, 4)
+    assert (found["probe_success"], found["probe_ip_protocol"], found["probe_http_status_code"]) == (1, 4, 200)
     assert found["probe_ip_addr_hash"] == address_hash(SITE)
 
 

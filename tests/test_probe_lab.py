@@ -47,12 +47,17 @@ def lab() -> Iterator[Lab]:
         pytest.skip(str(error))
 
 
+def asking_at(address: str) -> httpx.Client:
+    """A client that waits as long as a probe may take."""
+    return httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=130, verify=False)
+
+
 class Asking:
     """The service, asked from out here."""
 
     def __init__(self, service: Running, address: str) -> None:
         self.service = service
-        self.client = httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=130, verify=False)
+        self.client = asking_at(address)
 
     def probe(self, target: str, **more: str) -> httpx.Response:
         return self.client.get("/probe", params={"target": target, "vantage": "cantv"} | more)
@@ -119,10 +124,9 @@ def blackbox(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[htt
     with (folder / "log").open("wb") as log:
         process = lab.run_in(line.netns, [*command, "--web.listen-address=127.0.0.1:9115"], stdout=log, stderr=log)
     try:
-        with window(lab, line.netns, 9115) as address:
-            with httpx.Client(base_url=f"http://{address}", trust_env=False, timeout=130, verify=False) as client:
-                _await(client, process, folder / "log")
-                yield client
+        with window(lab, line.netns, 9115) as address, asking_at(address) as client:
+            _await(client, process, folder / "log")
+            yield client
     finally:
         process.kill()
         process.wait()
@@ -192,7 +196,8 @@ def test_it_agrees_with_blackbox_exporter(lab, watching, blackbox, url, techniqu
     assert "almenara" not in checked.stderr
 
 
-def test_what_was_asked_for_is_stored_and_a_block_is_measured_again_and_becomes_an_event(lab, asking):
+@pytest.mark.slow
+def test_what_was_asked_for_is_stored_and_a_block_is_measured_again(lab, asking):
     service = asking.service
     assert values(asking.anew(PLAIN))["probe_success"] == 1
     service.until(lambda: asking.stored(PLAIN)[-1:] == [Status.OK])
@@ -226,6 +231,7 @@ def test_however_many_ask_a_site_is_not_measured_more_often_than_a_configuration
     assert 1 <= len(ids) <= 4
 
 
+@pytest.mark.slow
 def test_what_takes_longer_than_the_scrape_goes_on_and_is_stored(lab, asking):
     asking.anew(PACKED)
     before = len(asking.stored(PACKED))

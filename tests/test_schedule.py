@@ -382,6 +382,23 @@ def test_the_budget_is_remembered():
     assert (again.used, again.spent()) == (4_000_000, budget.spent())
 
 
+def test_metrics_know_how_far_rounds_are_apart_and_what_is_under_way():
+    slow = SiteConfig(url="https://slow.example/", every_s=7200.0)
+    schedule = arranged([*sites(1), slow], ScheduleConfig(every_s=600.0))
+    fast = "https://s0.example/"
+    assert schedule.periods() == {fast: 600, slow.url: 7200}
+    schedule.stretch = 2.0
+    assert (schedule.period_s(fast), schedule.period_s("https://other.example/")) == (1200, 0)
+    schedule.stretch = math.inf
+    assert schedule.period_s(fast) == 600
+    schedule.stretch = 1.0
+    assert schedule.under_way() == set()
+    [one] = [one for one in schedule.due(NOON) if one.url == fast]
+    assert {pair for pair in schedule.under_way() if pair[0] == fast} == {(fast, vantage) for vantage in one.vantages}
+    schedule.ended(fast, one.vantages[0], NOON)
+    assert (fast, one.vantages[0]) not in schedule.under_way()
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     seed=st.integers(0, 2**32), count=st.integers(1, 20), every=st.sampled_from([10.0, 45.0, 300.0, 1800.0]),

@@ -186,8 +186,10 @@ def test_a_list_is_fetched_over_https_redirects_followed(monkeypatch, tmp_path):
 )
 def test_a_list_that_cannot_be_fetched_says_so_in_one_line(answer, problem, monkeypatch, tmp_path):
     with pytest.raises(ListUnavailable, match=problem) as caught:
-        fetched(lambda _: answer, monkeypatch, tmp_path)
+        fetched(lambda _: answer, monkeypatch, tmp_path, "ve.csv?token=geheim")
     assert "\n" not in str(caught.value)
+    assert "/ve.csv" in str(caught.value) or "redirect away" in str(caught.value)
+    assert "geheim" not in str(caught.value)
 
 
 def test_a_list_without_end_is_cut(monkeypatch, tmp_path):

@@ -151,6 +151,7 @@ def test_a_file_that_may_not_grow_costs_nothing_and_heals(tmp_path: Path) -> Non
 @pytest.mark.root
 def test_on_a_read_only_disk_all_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
+    folder.mkdir()
     filled(folder / "store.db")
     code = """
         import subprocess
@@ -163,7 +164,7 @@ def test_on_a_read_only_disk_all_can_be_read(tmp_path: Path) -> None:
         error = failing(Store.open, url)
         assert error.kind == "read_only", error
         assert "cannot be written: it, or its folder, is read-only" in str(error)
-        assert failing(Store.open, "sqlite:{folder}/new/store.db").kind == "read_only"
+        assert failing(Store.open, "sqlite:{folder}/new.db").kind == "read_only"
         with Store.open(url, create=False) as store:
             assert list(store.measurements()) == KEPT
             assert failing(store.append, [large(1000)]).kind == "read_only"

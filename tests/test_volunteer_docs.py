@@ -92,7 +92,9 @@ def test_both_languages_name_the_same_code():
 def test_a_service_is_not_set_up_before_consent_nor_restarted_in_vain(page):
     anchor = {"volunteer.md": "#a-first-look", "volunteer.es.md": "#un-primer-vistazo"}[page]
     sections = re.split(r"^### ", PAGES[page], flags=re.MULTILINE)
-    services = [text for text in sections if "systemctl --user enable" in text.split("## ")[0] or "plist version" in text]
+    services = [
+        text for text in sections if "systemctl --user enable" in text.split("## ")[0] or "plist version" in text
+    ]
     assert len(services) == 2
     for text in services:
         assert anchor in text.partition("```")[0]

@@ -176,6 +176,16 @@ class Case:
         self._neutral = [msgspec.structs.replace(check, failure=failure, layer=layer) for check in self._neutral]
         return self
 
+    def neutrals(self, *found: tuple[str | None, str | None]) -> Self:
+        """What becomes of several neutral sites: the failure of each, and the layer where it failed."""
+        one = self._neutral[0]
+        self._neutral = [msgspec.structs.replace(one, failure=failure, layer=layer) for failure, layer in found]
+        return self
+
+    def beside(self, how: str = "", **more: Any) -> Self:
+        """A neutral site is asked beside the site."""
+        return self.cut(how, NEUTRAL[0], 1, Purpose.NEUTRAL, **more)
+
     def neighbour(self, address: str = SITE, seconds_ago: float = 20.0) -> Self:
         """Another site on the address met interference a moment ago."""
         return self.conditions(
@@ -291,7 +301,7 @@ class Side:
         layer, _, technique = how.partition(".")
         failure = FAILURES[technique] if how else None
         flow = {"address": address, "port": 443 if secure else 80, "sources": ("isp",)}
-        self._add(Tcp, purpose, failure if layer == "tcp" else None, flow)
+        self._add(Tcp, purpose, failure if layer == "tcp" else None, flow | (more if layer == "tcp" else {}))
         if layer == "tcp":
             return
         if secure:

@@ -67,7 +67,7 @@ def choice(
     variable = (
         QueryVariable(name)
         .label(label)
-        .query({"query": values, "refId": f"variable-{name}", "qryType": 5})
+        .query(values)
         .definition(values)
         .datasource(SOURCE)
         .refresh(VariableRefresh.ON_TIME_RANGE_CHANGED)

@@ -1,6 +1,6 @@
 """Operations: does Almenara itself do well? Control, vantages, schedule, store, budget, configuration."""
 
-from boards.frame import begun, choice, with_page
+from boards.frame import begun, choice, marked, with_page
 from boards.panels import (
     UP_WORDS,
     YES_WORDS,
@@ -33,7 +33,7 @@ BACKGROUND = common.BigValueColorMode.BACKGROUND
 def operations() -> Dashboard:
     """The dashboard."""
     says = "Does Almenara itself do well? Control, vantages, schedule, store, budget, configuration."
-    return (
+    board = (
         with_page(
             begun("operations", says).with_variable(
                 choice("instance", "Instance", "label_values(almenara_build_info, instance)", everything=None)
@@ -66,6 +66,7 @@ def operations() -> Dashboard:
         .with_panel(_scrape_time())
         .with_panel(_scrape_size())
     )
+    return marked(board, HERE)
 
 
 def _state(title: str, says: str, expression: str, legend: str, *, width: int, yes: bool = False) -> Stat:
@@ -129,13 +130,13 @@ def _builds() -> Table:
 def _controls_over_time() -> StateTimeline:
     says = "Whether each test helper served, a band each."
     up = query(f"max by (helper) (almenara_control_up{{{HERE}}})", "{{helper}}")
-    return bands("Control", says, up, shown=UP_WORDS, width=12)
+    return bands("Control over time", says, up, shown=UP_WORDS, width=12)
 
 
 def _vantages_over_time() -> StateTimeline:
     says = "Whether each vantage was up, a band each."
     up = query(f"max by (vantage) (almenara_vantage_up{{{HERE}}})", "{{vantage}}")
-    return bands("Vantages", says, up, shown=UP_WORDS, width=12)
+    return bands("Vantages over time", says, up, shown=UP_WORDS, width=12)
 
 
 def _measurements() -> TimeSeries:

@@ -179,16 +179,18 @@ def _share_over_time() -> TimeSeries:
 def _events_over_time() -> TimeSeries:
     says = "Active blocking events on each network."
     active = query("max by (asn) (almenara_events_active)", "AS{{asn}}")
-    return lines("Blocking events", says, active, unit=units.Short, width=12).decimals(0).axis_soft_max(1)
+    return lines("Blocking events over time", says, active, unit=units.Short, width=12).decimals(0).axis_soft_max(1)
 
 
 def _verdicts_over_time() -> TimeSeries:
     says = "The last verdicts on all sites and vantages chosen, counted by status."
     counted = query(f"sum by (status) (almenara_site_status{{{CHOSEN}}})", "{{status}}")
-    return stacked(lines("Verdicts", says, counted, unit=units.Short, width=12))
+    return stacked(lines("Verdicts over time", says, counted, unit=units.Short, width=12))
 
 
 def _coverage_over_time() -> TimeSeries:
     says = "Sites with a measurement from the last three periods, of all that are to be measured, on each vantage."
     covered = f"{_with_data(' by (vantage)')} / {_configured(' by (vantage)')}"
-    return lines("Coverage", says, query(covered, "{{vantage}}"), unit=units.PercentUnit, width=12).axis_soft_max(1)
+    return lines(
+        "Coverage over time", says, query(covered, "{{vantage}}"), unit=units.PercentUnit, width=12
+    ).axis_soft_max(1)

@@ -109,13 +109,13 @@ def _failures() -> Table:
 def _states_over_time() -> StateTimeline:
     says = "What each measurement found, a band per vantage. A gap is a time without measurements, not a good sign."
     states = query(status_codes("vantage", CHOSEN), "{{vantage}}")
-    return bands("States", says, states, shown=STATUS_WORDS, width=24)
+    return bands("States over time", says, states, shown=STATUS_WORDS, width=24)
 
 
 def _methods_over_time() -> StateTimeline:
     says = "When which means of blocking were in use, a band per vantage and method."
     used = query(f"max by (vantage, method) (almenara_site_blocked_methods{{{CHOSEN}}})", "{{vantage}}: {{method}}")
-    return bands("Methods", says, used, shown=IN_USE, width=12).no_value("blocked nowhere")
+    return bands("Methods over time", says, used, shown=IN_USE, width=12).no_value("blocked nowhere")
 
 
 def _failures_over_time() -> StateTimeline:
@@ -123,13 +123,13 @@ def _failures_over_time() -> StateTimeline:
     failed = query(
         f"max by (vantage, step, failure) (almenara_site_failure{{{CHOSEN}}})", "{{vantage}}: {{step}} {{failure}}"
     )
-    return bands("Failures", says, failed, shown=FAILS, width=12).no_value("opens everywhere")
+    return bands("Failures over time", says, failed, shown=FAILS, width=12).no_value("opens everywhere")
 
 
 def _confidence_over_time() -> TimeSeries:
     says = "How sure each verdict is: the probability that its status is right. A gap where it is inconclusive."
     sure = query(f"max by (vantage) (almenara_site_confidence{{{CHOSEN}}})", "{{vantage}}")
-    return lines("Confidence", says, sure, unit=units.PercentUnit, width=12).max(1)
+    return lines("Confidence over time", says, sure, unit=units.PercentUnit, width=12).max(1)
 
 
 def _phases() -> TimeSeries:

@@ -18,10 +18,10 @@ _SURE = 0.8  # a verdict this sure counts in full: a false one may be as sure as
 _LEAST_SURE = 0.25
 _COMPANY = 0.3  # the share of a line's other sites that look bad at once when the line itself is in trouble
 _LATELY_S, _LATELY, _LATELY_PRIOR = 3600.0, 4.0, 10.0  # uneasy hours: the window in seconds and in reports; reports
-_TROUBLE_PRIOR, _TROUBLE_PRIOR_S = 0.5, 7 * 86400.0  # one in two weeks, until learned
+_TROUBLE_PRIOR, _TROUBLE_PRIOR_S = 0.5, 15 * 86400.0  # one in a month, until learned
 _MOST_RECENT = 1024
 _COUNTED = 64  # sites; with more of them, a line's company is not counted anew at every report
-_MOST_JOINT_ONSET = 0.3
+_MOST_JOINT_ONSET = 0.5
 
 
 class NetworkFold(Struct):
@@ -103,7 +103,7 @@ class NetworkFold(Struct):
             false, onset, joint = reporter.hazard(reporter.context), 0.0, False
         else:
             false, onset, joint = self._false(reporter, point.site, report)
-            if report.confirmed and report.blocked and not joint:
+            if report.confirmed and report.blocked:
                 false *= reporter.line.doubt()
         series.pass_time(report.at, onset)
         ratios = weighed(series, reporter, report, false)

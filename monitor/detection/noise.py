@@ -39,7 +39,7 @@ _MOST_TO_GO_ON = 0.5  # whatever was learned, a burst is as likely over: what go
 _STALE = 1.1  # hazards are weighed anew when so much more has been seen
 _MEMORY = 20_000.0  # reports; beyond, the old ones fade: lines change over the months
 # Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver).
-_TROUBLE_S = 1200.0
+_TROUBLE_S = 900.0
 _TROUBLE_WORTH = 2.0
 # A confirmed verdict rests on a counterfactual repeated twice with the control succeeding: of false ones few should be
 # confirmed, until this line's own teach otherwise.

@@ -24,14 +24,14 @@ PATIENCE_S = 3.0  # with the store; Prometheus gives a scrape ten seconds
 class Meter:
     """newest: by URL and vantage. vantages, controls: by name. reloaded: whether the last attempt succeeded."""
 
-    def __init__(self, store: Store, config: Config) -> None:
+    def __init__(self, store: Store, config: Config, *, patience_s: float = PATIENCE_S) -> None:
         self.counting = Counting(config)
         self.started = self.reloaded_at = datetime.now(UTC)
         self.reloaded = True
         self.newest: dict[tuple[str, str], Newest] = {}
         self.vantages: dict[str, Sign] = {}
         self.controls: dict[str, Sign] = {}
-        self._store = store
+        self._store, self._patience_s = store, patience_s
         self._waiting: dict[object, float] = {}
         self._reading: asyncio.Future[Figures | None] | None = None
 
@@ -115,7 +115,7 @@ class Meter:
                 survived(asyncio.to_thread(self._read), "reading the store's figures")
             )
         reading = self._reading
-        await asyncio.wait({reading}, timeout=PATIENCE_S)
+        await asyncio.wait({reading}, timeout=self._patience_s)
         return reading.result() if reading.done() else None
 
     def _read(self) -> Figures | None:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, literal_column, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
@@ -117,10 +117,9 @@ class Database:
         """About the same, at once however much is stored: PostgreSQL counts what is free, too."""
         if self.is_sqlite:
             return self.used_bytes()
-        size = func.pg_total_relation_size(func.to_regclass(literal_column("name")))
-        tables = func.unnest(list(metadata.tables)).table_valued("name")
+        size = "SELECT sum(pg_total_relation_size(to_regclass(name))) FROM unnest(CAST(:names AS text[])) AS name"
         with self.reading() as connection:
-            return int(connection.scalar(select(func.sum(size)).select_from(tables)) or 0)
+            return int(connection.scalar(text(size), {"names": list(metadata.tables)}) or 0)
 
     def shrink(self) -> None:
         """Give free pages back to the file system, a few at a time. PostgreSQL's autovacuum needs no reminder."""

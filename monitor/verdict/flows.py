@@ -8,7 +8,7 @@ from monitor.models import Flow, Http, Purpose, Tcp, Tls
 from monitor.verdict.facts import INTERRUPTIONS, Count, Facts, Place
 from monitor.verdict.finding import Finding
 from monitor.verdict.likelihood import same_rate
-from monitor.verdict.line import SILENCES, began, healthy
+from monitor.verdict.line import SILENCES, began, healthy, same_place
 from monitor.verdict.names import NameView
 from monitor.verdict.pages import same_page
 
@@ -141,6 +141,8 @@ def _http_method(facts: Facts, cut: Sequence[Http]) -> str | None:
     if facts.m.conditions.checked is None:  # nobody knows how fast this line is; what still flows may be all it carries
         flowing = [s for s in trickled if s.last_byte_s is not None and s not in stalled]
         return None if flowing else "http.timeout"
+    if len(stalled) == len(cut) and same_place(cut):
+        return "throttling.stall"
     if line_is_slow(facts, trickled):
         return None
     return "throttling.stall" if len(stalled) * 2 > len(trickled) else "throttling.rate"

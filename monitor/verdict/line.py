@@ -22,7 +22,8 @@ ALIKE_SHARE = 0.75  # of the attempts came as far as the others
 DEAD_NEUTRAL = 1  # a neutral site that never connects may be gone; not if others fail as well
 SEGMENT = 1500  # bytes; attempts that stop within one packet of each other stop at the same place
 WEB_PORTS = frozenset({80, 443})
-UNTOLD_PAGE = 65_536  # bytes, where the control does not tell how long the page is
+UNTOLD_PAGE = 65_536  # bytes, where the control does not tell how long the page is, or nothing of it came at all
+STOPS = 3  # attempts
 
 
 def healthy(facts: Facts, place: Place, method: str, cut: Sequence[Flow]) -> bool:
@@ -100,14 +101,20 @@ def _silent_before(facts: Facts, cut: Sequence[Flow]) -> bool:
 
 def _wide_enough(facts: Facts, place: Place, method: str, cut: Sequence[Flow], waited_s: float) -> bool:
     """Would the page have fitted through this line while we waited, as fast as neutral pages came just then?"""
-    came = [seen.bytes_received for seen in cut if isinstance(seen, Http)]
-    if method == "throttling.stall" and max(came) - min(came) <= SEGMENT:
+    if method == "throttling.stall" and same_place(cut):
         return True
     speed = facts.m.conditions.speed
     if speed is None:
         return method not in SLOW
     pages = [seen.bytes_received for seen in facts.control_pages(place) if seen.bytes_received]
-    return speed * waited_s >= max(pages, default=UNTOLD_PAGE)
+    page = max(pages, default=UNTOLD_PAGE)
+    return speed * waited_s >= (page if method in SLOW else min(page, UNTOLD_PAGE))
+
+
+def same_place(cut: Sequence[Flow]) -> bool:
+    """Did each attempt stop at the same byte? No line does that, however slow."""
+    came = [seen.bytes_received for seen in cut if isinstance(seen, Http)]
+    return len(came) >= STOPS and max(came) - min(came) <= SEGMENT
 
 
 def _flows(facts: Facts) -> chain[Flow]:

@@ -1,0 +1,191 @@
+"""The examples for Prometheus and Alertmanager and the rules: read by their own checkers, and run for real on a story."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from dashboards import BOARDS, Query, filled, queries
+from monitored_lab import BLOCKED, RULES, TIMES, Story, told
+from prometheus_servers import Series, amtool, faster, program, promtool
+from ruamel.yaml import YAML
+
+from monitor.lab.box import Lab
+from monitor.lab.draw import draw
+from monitor.lab.namespaces import LabError
+from monitor.metrics.catalogue import METRICS, PREFIX
+
+SITES = 6
+
+
+def rules(file: str) -> list[dict[str, Any]]:
+    return [rule for group in YAML(typ="safe").load(RULES / "rules" / file)["groups"] for rule in group["rules"]]
+
+
+ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
+RECORDS = {rule["record"]: rule for rule in rules("recording.yml")}
+TESTS = sorted((RULES / "tests").glob("*.yml"))
+
+
+def test_the_configurations_are_right():
+    done = promtool("check", "config", RULES / "prometheus.yml")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert amtool("check-config", RULES / "alertmanager.yml").returncode == 0
+
+
+@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
+def test_the_rules_tell_what_they_should(file):
+    done = promtool("test", "rules", file)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_has_a_test_that_it_fires_and_one_that_it_does_not():
+    tests = [test for file in TESTS for test in YAML(typ="safe").load(file)["tests"]]
+    cases = [case for test in tests for case in test.get("alert_rule_test", [])]
+    for expected in (True, False):
+        assert {case["alertname"] for case in cases if bool(case["exp_alerts"]) is expected} == ALERTS.keys()
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_every_alert_says_how_bad_it_is_and_what_it_means(name):
+    alert = ALERTS[name]
+    assert alert["labels"]["severity"] in {"info", "warning", "critical"}
+    assert alert["annotations"].keys() == {"summary", "description"}
+    assert f"`{name}`" in (RULES / "README.md").read_text()
+
+
+def test_rules_ask_for_metrics_and_labels_that_there_are():
+    for name, rule in (ALERTS | RECORDS).items():
+        for metric, labels in re.findall(r"(?<![\w:])(almenara_\w+)(?:\{([^}]*)\})?", rule["expr"]):
+            used = set(re.findall(r"(\w+)(?:=|!)", labels))
+            assert used <= set(METRICS[metric.removeprefix(PREFIX)].labels), name
+        assert set(re.findall(r"\w+:almenara_\w+:\w+", rule["expr"])) <= RECORDS.keys(), name
+
+
+# The story, once for all tests that ask for it.
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    program("prometheus", "prometheus")
+    program("prometheus-alertmanager", "prometheus-alertmanager")
+    try:
+        with Lab(draw(7, healthy=SITES + 2)) as lab:
+            lab.start_helper()
+            services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
+            names = [name for name in lab.world.sites if name not in services][:SITES]
+            with told(lab, names, tmp_path_factory.mktemp("story")) as story:
+                yield story
+    except LabError as error:
+        pytest.skip(str(error))
+
+
+live = [pytest.mark.lab, pytest.mark.slow]
+# What Grafana knows; a step that spans the time in which the service is away.
+OWN = {"__interval": "30s", "__rate_interval": "30s", "__range": "5m"}
+# What has nothing to say before anything is blocked.
+EMPTY_WHEN_OPEN = {
+    "overview: Active events",
+    "overview: Blocking begins",
+    "site: Methods",
+    "site: Why it does not open",
+    "site: Methods over time",
+    "site: Failures over time",
+    "site: Active events",
+    "site: Blocking begins",
+    "isp: What is blocked, and how",
+    "isp: Active events",
+    "isp: Sites that were blocked",
+    "isp: Methods",
+    "isp: Blocking begins",
+    "operations: Blocking begins",
+}
+
+
+def place(query: Query) -> str:
+    return query.id.rpartition(" ")[0]
+
+
+def test_the_list_of_what_is_empty_has_nothing_else():
+    assert {place(query) for query in queries()} >= EMPTY_WHEN_OPEN
+
+
+@pytest.mark.parametrize("query", [pytest.param(query, marks=live, id=query.id) for query in queries()])
+def test_every_query_of_the_dashboards_has_an_answer_at_its_moment(story, query):
+    before, during, after = (answers(story, query, chapter) for chapter in ("open", "blocked", "lifted"))
+    if query.panel == "Blocking ends":
+        assert (before, during, bool(after)) == ([], [], True)
+    else:
+        assert during
+        assert not before if place(query) in EMPTY_WHEN_OPEN else before
+
+
+def answers(story: Story, query: Query, chapter: str) -> Series:
+    """What Prometheus tells Grafana, which looks at that chapter and asks about the first blocked site and its ISP."""
+    chosen = {"site": [story.names[0]], "vantage": ["cantv"], "asn": ["8048"], "instance": [story.address]}
+    at, asked = story.moments[chapter], story.prometheus
+    expression = filled(query, chosen, OWN)
+    if query.values:
+        values = asked.ask(
+            f"/api/v1/label/{query.values}/values", **{"match[]": expression, "start": at - 60, "end": at}
+        )
+        return [{"value": value} for value in values["data"]]
+    return asked.over(expression, at - 60, at, 1) if query.over else asked.now(expression, at)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=live) for name in RECORDS])
+def test_every_record_is_written(story, name):
+    assert story.prometheus.now(name, story.moments["blocked"])
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=live) for name in ALERTS])
+def test_every_alert_has_something_to_compare(story, name):
+    """Its comparisons say 0 or 1 instead of choosing, so that what is missing is what it asks for."""
+    expression = re.sub(r" (==|>=|>|<) ", r" \1 bool ", faster(ALERTS[name]["expr"], TIMES))
+    assert story.prometheus.now(expression, story.moments["blocked"])
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+class TestStory:
+    def test_the_blocked_sites_arrive_as_one_incident(self, story):
+        received = [one for one in story.desk.messages if one["commonLabels"]["alertname"] == "AlmenaraSiteBlocked"]
+        assert len({one["groupLabels"]["incident"] for one in received}) == 1
+        fired = story.desk.alerts("AlmenaraSiteBlocked")
+        assert {one["labels"]["site"] for one in fired} == set(story.names[:BLOCKED])
+        assert {(one["labels"]["asn"], one["labels"]["isp"]) for one in fired} == {("8048", "CANTV")}
+        assert all("Method: tls.reset." in one["annotations"]["description"] for one in fired)
+
+    def test_nothing_is_told_of_the_other_isp_or_before_it_was_so(self, story):
+        told = {
+            alert["labels"].get("vantage", "cantv") for message in story.desk.messages for alert in message["alerts"]
+        }
+        assert told == {"cantv"}
+        fired = 'ALERTS{alertstate="firing", alertname=~"Almenara(Site|Isp).*"}[60s]'
+        assert story.prometheus.now(f"count_over_time({fired})", story.moments["open"]) == []
+
+    def test_an_isp_that_blocks_many_is_told(self, story):
+        [alert, *_] = story.desk.alerts("AlmenaraIspBlocksMany")
+        assert alert["annotations"]["summary"] == f"AS8048 has begun to block {BLOCKED} sites within an hour"
+        assert "(CANTV)" in alert["annotations"]["description"]
+
+    def test_what_is_over_is_told_as_over(self, story):
+        over = story.desk.alerts("AlmenaraSiteBlocked", "resolved")
+        assert {one["labels"]["site"] for one in over} == set(story.names[:BLOCKED])
+
+    def test_its_own_troubles_are_told(self, story):
+        for name in ("AlmenaraControlDown", "AlmenaraReloadFailed", "AlmenaraDown"):
+            assert story.desk.alerts(name), name
+
+    def test_each_dashboard_finds_its_instance_once(self, story):
+        found = story.prometheus.now("count by (job) (almenara_build_info)", story.moments["blocked"])
+        assert [(one["metric"], one["value"][1]) for one in found] == [({"job": "almenara"}, "1")]
+
+    def test_the_metrics_are_as_prometheus_wants_them(self, story):
+        done = promtool("check", "metrics", text=story.metrics)
+        assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+    def test_it_is_counted(self, story, record_property):
+        """For the closing note: `--junitxml` has it."""
+        record_property("queries", len(queries()) + len(ALERTS) + len(RECORDS))
+        assert len(BOARDS) == 4
