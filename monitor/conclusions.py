@@ -20,9 +20,8 @@ class Conclusions:
     """What has been concluded from all that was measured."""
 
     def __init__(self, settings: DetectConfig, events: Iterable[Event], known: Iterable[Incident]) -> None:
-        minimum = Minimum(measurements=settings.measurements, probes=settings.probes)
         stored = list(events)
-        self._watch = Watch(minimum, stored)
+        self._watch = Watch(_minimum(settings), stored)
         self._revisions = {event.id: event.revision for event in stored}
         self._incidents = {incident.id: incident for incident in known}
 
@@ -34,11 +33,15 @@ class Conclusions:
 
     def add(self, points: Iterable[Point]) -> list[Event]:
         """Verdicts: the events that they begin or change."""
-        return self._news(self._watch.add(points))
+        return self._news(self._watch.add(points, datetime.now(UTC)))
 
     def tick(self, now: datetime) -> list[Event]:
         """The events that time alone settles."""
         return self._news(self._watch.tick(now))
+
+    def ask(self, settings: DetectConfig) -> None:
+        """Another minimum from now on."""
+        self._watch.ask(_minimum(settings))
 
     def events(self) -> list[Event]:
         """All of them."""
@@ -64,6 +67,10 @@ class Conclusions:
         news = [event for event in changed if self._revisions.get(event.id) != event.revision]
         self._revisions |= {event.id: event.revision for event in news}
         return news
+
+
+def _minimum(settings: DetectConfig) -> Minimum:
+    return Minimum(measurements=settings.measurements, probes=settings.probes)
 
 
 def _since(store: Store, now: datetime) -> datetime:

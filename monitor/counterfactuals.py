@@ -142,10 +142,10 @@ async def _again(trail: Trail, hop: int, here: Target, address: str, neutrals: N
 
 
 async def _neutral(trail: Trail, hop: int, here: Target, n: int, neutrals: Neutrals) -> None:
-    """A neutral site's own page, another one each time."""
+    """A neutral site's own page: of the first, since names are tried at the last, and a trigger may cut those off."""
     known = list(neutrals.answering(here.scheme).items())
     if known:
-        host, address = known[-n % len(known)]
+        host, address = known[0]
         itself = target(f"{here.scheme}://{host}/")
         await trail.chain(_occasion(trail, hop, n, Purpose.NEUTRAL), itself, address, COUNTERFACTUAL)
 

@@ -196,10 +196,10 @@ class Identity:
     def _declaration_holds(self) -> bool:
         """Is it of this path: that of the start or one where it was confirmed, or behind the same router or proxy?
 
-        Where nothing is declared, that holds everywhere.
+        Where nothing is declared, or nothing else is wanted, that holds everywhere.
         """
         here, home = self._path, self._home
-        if self._vantage.network == Network():
+        if self._vantage.network == Network() or self._ask is None:
             return True
         if here is None or home is None:
             return False

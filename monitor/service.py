@@ -22,6 +22,7 @@ from monitor import assemble, consent, systemd
 from monitor.asked import Asked, Busy
 from monitor.budget import Budget, Pace, Spent, amount, pace_text
 from monitor.changes import Changes
+from monitor.clock import look_again, steps
 from monitor.conclusions import Conclusions, point_of
 from monitor.config import Config, ConfigError, MeasureConfig, load
 from monitor.control.shared import Together
@@ -103,6 +104,8 @@ class Service:
             self._timer.start()
             until.callback(self._timer.shutdown, wait=False)
             self._plan_jobs()
+            following = asyncio.create_task(_told(self._follow_clock(), "watching the clock"))
+            until.callback(following.cancel)
             systemd.notify("READY=1")
             say("started", self._watching())
             await self._stop.wait()
@@ -197,12 +200,11 @@ class Service:
         return None
 
     async def _take_over(self, config: Config, watched: Watched) -> None:
-        before, self._config = self._config, config
+        self._config = config
         for key, runs in (("store", self._stored_at), ("web", self.web)):
             if runs != getattr(config, key):
                 say("reload", f"{key}: another value takes effect after a restart", level=logging.WARNING)
-        if before.detect != config.detect:
-            self._conclusions, _ = await self._ledger.do(Conclusions.from_store, config.detect, self._store)
+        self._conclusions.ask(config.detect)
         self._budget.limit = config.schedule.budget
         self._places(config)
         self._arrange(watched)
@@ -251,6 +253,12 @@ class Service:
         self._regular_slots = asyncio.Semaphore(max(1, total - total // KEPT_FOR_BURSTS))
 
     def _arrange(self, watched: Watched, last: dict[str, datetime] | None = None) -> None:
+        left = sorted({site.url for site in self._watched.sites} - {site.url for site in watched.sites})
+        if left:
+            say(
+                "sites_left",
+                f"{counted(len(left), 'site')} watched no more: {', '.join(left[:5])}{', …' * (len(left) > 5)}",
+            )
         self._watched = watched
         self._schedule.arrange(watched.sites, self._probers.names(), self._config.schedule, _now(), last)
         urls = {site.url for site in watched.sites}
@@ -270,6 +278,11 @@ class Service:
         if alive_s:
             self._timer.add_job(self._alive, "interval", seconds=alive_s)
         self._due()
+
+    async def _follow_clock(self) -> None:
+        async for step_s in steps():
+            say("clock_set", f"the clock was set {step_s:+.0f} s", level=logging.WARNING, seconds=round(step_s, 1))
+            look_again(self._timer)
 
     async def _alive(self) -> None:
         """Tell systemd, unless the work hangs: then it starts us anew."""

@@ -18,8 +18,8 @@ CORE = (
 )  # fmt: skip
 # What the core may use: nothing that has a clock, chance, or the world in it.
 PURE = {
-    "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq", "pickle",
-    "html", "ipaddress", "itertools", "json", "math", "operator", "re", "statistics", "string", "types", "typing",
+    "base64", "binascii", "bisect", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
+    "html", "ipaddress", "itertools", "json", "math", "operator", "pickle", "re", "statistics", "string", "types", "typing",
     "unicodedata", "zlib", "msgspec",
 }  # fmt: skip
 # failures.py names other people's exceptions: it needs their types, and calls nothing.

@@ -35,7 +35,7 @@ from monitor.origin import Carrier, prefix_of, read_name, read_origin
 from monitor.run import measure_all
 from monitor.steps.tls import client_context
 from monitor.vantage import Vantage, proxy, resolver
-from monitor.whoami import Sighting, read_trace, texts
+from monitor.whoami import TRACES, Sighting, WhoAmI, read_trace, texts
 
 CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
 CAFE = Network(asn=264731, isp="Digitel", country="VE", source="observed")
@@ -410,8 +410,11 @@ def test_a_wrong_declaration_is_said_once_and_not_believed(caplog: pytest.LogCap
 
 def test_without_a_lookup_the_declaration_is_all_there_is() -> None:
     async def work() -> None:
-        identity = Identity(Vantage("here", DECLARED, ()), path=lambda _: HOME)
+        here = World()
+        identity = Identity(Vantage("here", DECLARED, ()), path=lambda _: here.path)
         assert (await identity.recent(), await identity.now(), identity.changes) == (DECLARED, DECLARED, 0)
+        here.path = ELSEWHERE
+        assert (await identity.recent(), await identity.now(), identity.changes) == (DECLARED, DECLARED, 1)
 
     run(work)
 
@@ -439,6 +442,36 @@ def test_nothing_keeps_the_address(home: Path) -> None:
         kept = repr({name: value for name, value in vars(here.identity).items() if name not in ("_ask", "_origin")})
         assert "200.44" not in kept
         assert "200.44" not in repr(Sighting(address="200.44.32.12"))
+
+    run(work)
+
+
+class Ways(WhoAmI):
+    """Asked ways of the test's own. slow_s: until https answers at the second address; the first never does."""
+
+    def __init__(self, slow_s: float, *, clear: Sighting | None = None) -> None:
+        super().__init__(Vantage("here", DECLARED, ()), client_context())
+        self.slow_s, self.clear = slow_s, clear
+
+    async def _traced(self, address: str) -> Sighting | None:
+        await asyncio.sleep(self.slow_s if address == TRACES[1] else 60)
+        return Sighting(address="200.44.32.12", secure=True)
+
+    async def _by_dns(self) -> Sighting | None:
+        return self.clear
+
+
+def test_a_slow_answer_that_cannot_be_forged_goes_before_a_quick_one_in_the_clear(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forged = Sighting(address="190.120.1.1")
+    for name, seconds in (("HEAD_START_S", 0.05), ("STAGGER_S", 0.05), ("SECURE_S", 1.0)):
+        monkeypatch.setattr(f"monitor.whoami.{name}", seconds)
+
+    async def work() -> None:
+        assert await Ways(0.3, clear=forged)() == Sighting(address="200.44.32.12", secure=True)
+        assert await Ways(60, clear=forged)() == forged
+        assert await Ways(60)() is None
 
     run(work)
 

@@ -214,7 +214,7 @@ def test_a_partial_block_is_watched_closely():
     schedule = arranged(sites(1))
     schedule.arrange(sites(1), ["cantv"], PLAIN, NOON)
     simulation = Simulation(schedule, lambda *_: next(shown, OK)).run(2 * 3600)
-    assert len(simulation.times(why=Why.BURST)) == 3
+    assert len(simulation.times(why=Why.BURST)) == len(BURST_AFTER_S)
     assert len(simulation.times(why=Why.REGULAR)) >= 6
 
 
@@ -227,7 +227,7 @@ def test_a_flapping_site_cannot_burn_the_budget():
 
 def test_a_site_that_is_blocked_from_the_first_is_confirmed_too():
     simulation = Simulation(arranged(sites(1)), lambda *_: BLOCKED).run(300)
-    assert len(simulation.times(why=Why.BURST)) == 3
+    assert len(simulation.times(why=Why.BURST)) == len(BURST_AFTER_S)
 
 
 def test_what_was_known_before_a_restart_is_no_surprise():
@@ -255,7 +255,7 @@ def test_inconclusive_within_a_burst_does_not_end_it():
     schedule = arranged(sites(1))
     schedule.arrange(sites(1), ["cantv"], PLAIN, NOON)
     simulation = Simulation(schedule, lambda *_: next(shown, BLOCKED)).run(4 * 3600)
-    assert len(simulation.times(why=Why.BURST)) == 3
+    assert len(simulation.times(why=Why.BURST)) == len(BURST_AFTER_S)
     assert simulation.times(why=Why.RETRY) == []
 
 

@@ -23,6 +23,7 @@ KEPT = [small(number) for number in range(300)]
 
 
 def filled(file: Path) -> Path:
+    file.parent.mkdir(exist_ok=True)
     with Store.open(f"sqlite:{file}") as store:
         store.append(KEPT)
     return file
@@ -151,7 +152,6 @@ def test_a_file_that_may_not_grow_costs_nothing_and_heals(tmp_path: Path) -> Non
 @pytest.mark.root
 def test_on_a_read_only_disk_all_can_be_read(tmp_path: Path) -> None:
     folder = tmp_path / "disk"
-    folder.mkdir()
     filled(folder / "store.db")
     code = """
         import subprocess

@@ -39,7 +39,9 @@ GOOD: dict[str, Callable[[Case], Case]] = {
     "IPv6 does not work, here or anywhere on this line": lambda case: case.conditions(online6=False),
     "a neutral site opens beside the site": lambda case: case.beside(),
     "a neutral site is silent beside it on a port that is not the web's":
-        lambda case: case.cut("tcp.timeout", TWIN, 1, Purpose.NEUTRAL, port=8443),
+        lambda case: case.cut("http.timeout", TWIN, 1, Purpose.NEUTRAL, port=8443),
+    "one neutral site is cut off for a while by the name that was tried there":
+        lambda case: case.neutrals(*FIVE_OPEN[1:], (f.TIMEOUT, "tcp")).beside("tcp.timeout").beside("tcp.timeout"),
     "checked half a minute later": lambda case: case.conditions(checked=STARTED + timedelta(seconds=30)),
 }  # fmt: skip
 
@@ -49,7 +51,11 @@ BAD: dict[str, Callable[[Case], Case]] = {
     "one neutral site's name was not told": lambda case: case.neutrals(*FIVE_OPEN[1:], ("dns_no_answer", "dns")),
     "two neutral sites never connect": lambda case: case.neutrals(*FIVE_OPEN[2:], *[(f.TIMEOUT, "tcp")] * 2),
     "one neutral site of two never connects": lambda case: case.neutrals(OPENS, (f.TIMEOUT, "tcp")),
-    "a neutral site is silent beside the site": lambda case: case.beside("tcp.timeout"),
+    "a neutral site is silent beside the site": lambda case: case.beside("http.timeout"),
+    "two neutral sites cannot be connected to beside the site":
+        lambda case: case.beside("tcp.timeout").cut("tcp.timeout", TWIN, 1, Purpose.NEUTRAL),
+    "a neutral site cannot be connected to beside the site, and only one could be when the vantage was checked":
+        lambda case: case.neutrals(OPENS).beside("tcp.timeout"),
     "a connection to somebody takes six seconds":
         lambda case: case.cut("tcp.timeout", TWIN, 1, Purpose.INNOCENT_NAME, failure=None, duration=6.0),
     "checked two minutes ago": lambda case: case.conditions(checked=STARTED - timedelta(minutes=2)),

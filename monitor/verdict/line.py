@@ -19,7 +19,7 @@ RESPONSE_BYTES = 2048  # on the wire: more than session tickets, so a response h
 SAME_MINUTE = timedelta(seconds=60)  # conditions.FRESH_S
 SPARE = 2.0  # half of what we wait is the most that anything else may take
 ALIKE_SHARE = 0.75  # of the attempts came as far as the others
-DEAD_NEUTRAL = 1  # a neutral site that never connects may be gone; not if others fail as well
+DEAD_NEUTRAL = 1  # a neutral site that never connects may be gone or cut off; not if others fail as well
 SEGMENT = 1500  # bytes; attempts that stop within one packet of each other stop at the same place
 WEB_PORTS = frozenset({80, 443})
 UNTOLD_PAGE = 65_536  # bytes, where the control does not tell how long the page is, or nothing of it came at all
@@ -49,14 +49,19 @@ def began(seen: Flow) -> bool:
 
 
 def _neutral_sites_answer(facts: Facts) -> bool:
-    """None was silent when the vantage was checked, but for one that is gone; none when asked beside the site."""
+    """None was silent, when the vantage was checked or beside the site, but for one that cannot be connected to at all.
+
+    That one may be gone for good, or cut off for minutes: where a censor met the site's name at its address.
+    """
     checks = [check for check in facts.m.conditions.neutral if check.family == 4 or facts.m.conditions.online6]
     silent = [check for check in checks if check.failure == f.TIMEOUT or check.layer == "dns"]
     reached = [check for check in checks if check.failure is None]
     gone = len(silent) <= DEAD_NEUTRAL < len(reached) and all(map(_never_connects, silent))
     # On another port than the web's a neutral site need not answer.
     beside = [seen for seen in _flows(facts) if seen.purpose is Purpose.NEUTRAL and seen.port in WEB_PORTS]
-    return (not silent or gone) and not any(seen.failure == f.TIMEOUT for seen in beside)
+    mute = [seen for seen in beside if seen.failure == f.TIMEOUT]
+    cut_off = len({seen.address for seen in mute}) <= DEAD_NEUTRAL < len(reached)
+    return (not silent or gone) and (not mute or (cut_off and all(isinstance(seen, Tcp) for seen in mute)))
 
 
 def _never_connects(check: NeutralCheck) -> bool:
