@@ -6,6 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("almenara", deadline=None)  # other tests share the cores: time says nothing of an example
+settings.load_profile("almenara")
 
 DATA = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared"))
 
@@ -30,7 +34,7 @@ def test_data() -> Path:
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty home folder, also the current one, so that no test reads or writes the user's own files."""
-    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)

@@ -164,7 +164,7 @@ def test_zstd_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch
     assert read(path) == [":1 is zstd: install the extra zstd, or the package zstandard, to read it"]
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     pieces=st.lists(st.binary(max_size=30) | st.sampled_from([LINE, b"\n", b"{", b"[", b"\x1f\x8b\x08", zstd(LINE)])),
     pack=st.sampled_from([bytes, gzip.compress, zstd]),
@@ -221,7 +221,7 @@ def varied_inside(value: Any, chance: Random, share: float) -> Any:
 
 
 @needs_recordings
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(name=st.sampled_from(sorted(TRUTH) or ["none"]), chance=st.randoms(), share=st.sampled_from([0.002, 0.01, 0.05]))
 def test_a_measurement_that_lies_is_judged_or_refused(name: str, chance: Random, share: float) -> None:
     ((_, recorded),) = measurements(SHARED / "measurements" / f"{name}.json")

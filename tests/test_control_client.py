@@ -310,7 +310,7 @@ def test_what_is_asked() -> None:
     run(work)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.binary(max_size=300) | st.builds(lambda body: b"HTTP/1.1 200 OK\r\n\r\n" + body, st.binary(max_size=300)))
 def test_no_bytes_of_a_helper_make_asking_raise(data: bytes) -> None:
     async def garbage(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -494,7 +494,7 @@ def test_a_signal_stops_it_and_who_waits_is_told() -> None:
     run(work)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.binary(max_size=200))
 def test_no_bytes_on_the_connection_break_it(data: bytes) -> None:
     async def work() -> None:

@@ -354,7 +354,7 @@ def many(one: st.SearchStrategy) -> st.SearchStrategy:
     return st.lists(one, max_size=4).map(tuple)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.builds(Observations, dns=many(DNS), tcp=many(TCP), tls=many(TLS), http=many(HTTP)))
 def test_a_lying_helper_is_bounded(seen: Observations) -> None:
     told = msgspec.json.encode(protocol.Shared(version=1, observations=seen, you="\x00"))
@@ -402,7 +402,7 @@ SAID = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(SAID, st.sampled_from([URL, "http://www.example.com/", "https://[2606:2800::1]/"]))
 def test_a_helper_that_talks_nonsense_makes_a_bounded_control(said: dict, url: str) -> None:
     response = msgspec.json.decode(json.dumps(said).encode("utf-8", "surrogatepass"), type=Response)
@@ -411,7 +411,7 @@ def test_a_helper_that_talks_nonsense_makes_a_bounded_control(said: dict, url: s
     assert msgspec.json.decode(to_json(control), type=Control) == control
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.binary() | JSON.map(lambda value: json.dumps(value).encode()))
 def test_any_bytes_are_a_response_or_a_decoding_error(data: bytes) -> None:
     with contextlib.suppress(ValueError, RecursionError):

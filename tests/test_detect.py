@@ -437,7 +437,7 @@ almost = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(almost | anything | st.binary(max_size=20), max_size=8))
 def test_no_file_makes_it_fail_otherwise_than_in_words(home, told):
     data = b"".join(one if isinstance(one, bytes) else json.dumps(one).encode() for one in told)

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -408,7 +408,6 @@ def contents(events: Iterable[Event]) -> list[Event]:
     return [replace(event, revision=0) for event in events]
 
 
-@settings(deadline=None)
 @given(drawn_points, st.randoms(use_true_random=False))
 def test_the_order_in_which_points_are_read_does_not_matter(points: list[Point], random: Any):
     shuffled = points + random.sample(points, len(points) // 2)
@@ -416,7 +415,6 @@ def test_the_order_in_which_points_are_read_does_not_matter(points: list[Point],
     assert detect(shuffled) == detect(points)
 
 
-@settings(deadline=None)
 @given(drawn_points, st.randoms(use_true_random=False), st.integers(1, 30))
 def test_watching_finds_what_reading_everything_finds(points: list[Point], random: Any, step: int):
     watch = Watch()
@@ -430,7 +428,6 @@ def test_watching_finds_what_reading_everything_finds(points: list[Point], rando
     }
 
 
-@settings(deadline=None)
 @given(drawn_points)
 def test_events_of_a_series_alternate(points: list[Point]):
     for minimum in (Minimum(), Minimum(1, 1), Minimum(5, 2)):

@@ -9,7 +9,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -200,7 +200,6 @@ drawn_events = st.lists(
 )
 
 
-@settings(deadline=None)
 @given(drawn_events, st.randoms(use_true_random=False))
 def test_the_order_of_events_does_not_matter(events: list[Event], random: Any):
     shuffled = events * 2
@@ -208,7 +207,6 @@ def test_the_order_of_events_does_not_matter(events: list[Event], random: Any):
     assert incidents(shuffled) == incidents(events)
 
 
-@settings(deadline=None)
 @given(drawn_events, st.randoms(use_true_random=False))
 def test_every_event_is_in_one_incident_whatever_was_told_before(events: list[Event], random: Random):
     known: list[Incident] = []
@@ -226,7 +224,6 @@ def test_every_event_is_in_one_incident_whatever_was_told_before(events: list[Ev
         assert incidents(some, known) == known
 
 
-@settings(deadline=None)
 @given(drawn_events)
 def test_incidents_that_grow_one_event_at_a_time_hold_what_those_of_all_hold(events: list[Event]):
     known: list[Incident] = []

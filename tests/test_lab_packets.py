@@ -7,7 +7,7 @@ import struct
 import dns.message
 import dns.rcode
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.lab import packets, triggers
@@ -58,7 +58,6 @@ class Sent:
             self.border.put(number, policy)
 
 
-@settings(deadline=None)
 @given(payload=st.binary(max_size=1500), port=st.integers(1, 65535), seq=st.integers(0, 2**32 - 1))
 def test_a_packet_made_is_read_back(payload: bytes, port: int, seq: int) -> None:
     for src, dst in ((CLIENT, SERVER), (CLIENT6, SERVER6)):
@@ -74,7 +73,6 @@ def test_a_packet_made_is_read_back(payload: bytes, port: int, seq: int) -> None
         assert checksum_holds(moved)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_no_bytes_on_the_wire_raise(raw: bytes) -> None:
     sent = Sent(
@@ -85,7 +83,6 @@ def test_no_bytes_on_the_wire_raise(raw: bytes) -> None:
         sent.border.see(head + raw, True, 0.0)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=600))
 def test_no_bytes_in_a_stream_raise(stream: bytes) -> None:
     for reader, start in ((triggers.server_name, HELLO[:80]), (triggers.host, b"GET / HTTP/1.1\r\nHo")):

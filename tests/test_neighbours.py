@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.models import Neighbour
@@ -99,7 +99,6 @@ def test_no_address_is_no_wait() -> None:
     run(lambda ledger: Street(ledger).measure("x", []))
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.lists(st.sampled_from("abcd"), max_size=4), st.integers(0, 3), st.integers(0, 3)), max_size=12
@@ -116,7 +115,6 @@ def test_any_crowd_gets_through_and_leaves_nothing_behind(crowd: list[tuple[list
     run(story)
 
 
-@settings(deadline=None)
 @example([(["a"], 1), (["a", "b"], 1)], [(1, 0.5)])
 @given(
     st.lists(st.tuples(st.lists(st.sampled_from("abc"), max_size=3), st.integers(0, 4)), min_size=1, max_size=8),

@@ -462,7 +462,7 @@ def read_or_refused(raw: Any) -> None:
         assert msgspec.json.decode(to_json(read), type=Measurement) == read
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(mutated())
 def test_a_measurement_with_anything_in_it_is_read_or_refused(raw: Any) -> None:
     read_or_refused(raw)

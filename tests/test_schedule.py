@@ -399,7 +399,7 @@ def test_metrics_know_how_far_rounds_are_apart_and_what_is_under_way():
     assert (fast, one.vantages[0]) not in schedule.under_way()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**32), count=st.integers(1, 20), every=st.sampled_from([10.0, 45.0, 300.0, 1800.0]),
     jitter=st.floats(0, 3600), took_s=st.floats(0.1, 200), statuses=st.lists(st.sampled_from(list(Status)), min_size=1),

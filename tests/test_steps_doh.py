@@ -286,7 +286,7 @@ def test_a_client_that_was_never_asked_closes():
 
 
 @given(st.binary(max_size=200))
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_no_bytes_make_a_question_raise(authority, garbage):
     async def act(server) -> None:
         await server.write(bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]) + garbage)

@@ -11,7 +11,7 @@ import h2.connection
 import h2.errors
 import h2.events
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from peers import Authority, TlsConn, connected, now, says
 
@@ -529,7 +529,6 @@ _BROKEN = st.lists(st.binary(max_size=80), min_size=1, max_size=4)
 
 
 @given(_BROKEN, st.sampled_from(["fin", "reset"]))
-@settings(deadline=None)
 def test_no_bytes_make_an_exchange_raise(pieces, then):
     for start in (b"", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"):
         seen, body = get(says(start, *pieces, then=then), timeout_s=2)
@@ -537,7 +536,6 @@ def test_no_bytes_make_an_exchange_raise(pieces, then):
 
 
 @given(st.lists(st.tuples(st.integers(0, 10), st.integers(0, 255), st.sampled_from([0, 1]), st.binary(max_size=40))))
-@settings(deadline=None)
 def test_no_frames_make_an_http2_exchange_raise(frames):
     settings_frame = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
     wire = settings_frame + b"".join(
@@ -550,7 +548,6 @@ def test_no_frames_make_an_http2_exchange_raise(frames):
 
 
 @given(st.binary(max_size=120))
-@settings(deadline=None)
 def test_no_encoded_bytes_make_an_exchange_raise(garbage):
     for encoding in ("gzip", "deflate"):
         wire = response(garbage, f"Content-Encoding: {encoding}")

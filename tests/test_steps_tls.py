@@ -367,7 +367,6 @@ def test_roots_are_mozillas_unless_ssl_cert_file_says_otherwise(monkeypatch, aut
 
 
 @given(st.lists(st.binary(max_size=200), min_size=1, max_size=4), st.sampled_from(["fin", "reset"]))
-@settings(deadline=None)
 def test_no_bytes_make_a_handshake_raise(trust, pieces, then):
     assert shake(says(*pieces, then=then), trust, timeout_s=2).failure
 
@@ -375,7 +374,6 @@ def test_no_bytes_make_a_handshake_raise(trust, pieces, then):
 @given(
     st.lists(st.tuples(st.sampled_from([20, 21, 22, 23]), st.binary(max_size=60)), min_size=1, max_size=6),
 )
-@settings(deadline=None)
 def test_no_records_make_a_handshake_raise(trust, records):
     wire = b"".join(bytes([kind, 3, 3]) + len(content).to_bytes(2) + content for kind, content in records)
     assert shake(says(wire), trust, timeout_s=2).failure

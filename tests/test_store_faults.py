@@ -81,7 +81,7 @@ FILLING = """
     assert str(error) == f"{{folder}}/store.db cannot be written: the disk is full; make space"
     assert acknowledged >= 5
     assert failing(store.append, [large(acknowledged), large(acknowledged + 1)]).kind == "full"
-    assert failing(store.remember, "x", os.urandom(100_000)).kind == "full"
+    assert failing(store.remember, "x", os.urandom(3_000_000)).kind == "full"
     assert sum(1 for _ in store.measurements()) == acknowledged  # all of it can be read meanwhile
 
     ballast.unlink()

@@ -43,9 +43,7 @@ from monitor.verdict import RULES, judge
 from monitor.verdict.facts import Facts
 from monitor.verdict.likelihood import FLOOR
 
-any_measurement = settings(
-    deadline=None, max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink]
-)
+any_measurement = settings(max_examples=30, phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink])
 
 BY_ID = {rule.id: rule for rule in RULES}
 HOSTS = ("elpitazo.example", "www.elpitazo.example", SITE)

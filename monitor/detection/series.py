@@ -14,7 +14,8 @@ from monitor.detection.noise import Reporter, following
 _HOUR, _DAY = 3600.0, 86400.0
 
 # An event is announced at 19 to 1 and ends at 1 to 20, in part at 1 to 100. Wrongly announced events are then at most
-# about `onset` / 19 a site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on the threshold.
+# about `onset` / 19 a site-year, 0.3 by this bound and less than half of it in fact, because one report seldom lands on
+# the threshold.
 ANNOUNCED = 19.0
 _OVER, _OVER_IN_PART = 1 / 20, 1 / 100  # a partial block has long breaks, and one event is to stay one
 CERTAIN = 99.0  # from here on what came before belongs to the episode
