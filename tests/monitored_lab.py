@@ -1,16 +1,18 @@
-"""A story in the lab that Prometheus and Alertmanager watch: all is open, an ISP blocks three sites, it lets them through
-again, and then Almenara itself has troubles. What Prometheus has kept of it can be asked for afterwards, of any moment.
+"""A story in the lab that Prometheus and Alertmanager watch: all is open; an ISP blocks three sites; it lets them through
+again, while nothing is heard of the other any more; then Almenara itself has troubles. What Prometheus has kept of it can be
+asked for afterwards, of any moment.
 
-A service needs minutes to be sure of what it sees, so between two chapters it is away, and what it had measured is dated
-back as if it had taken many times as long: what its first look at the store then tells is what it would have told by then.
+A service needs minutes to be sure of what it sees. So between two chapters it is away, and what it has measured is dated
+back and repeated, as if the chapter had lasted many times as long: it comes back to what it would know by then.
 """
 
 import json
+import re
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,17 @@ from ruamel.yaml import YAML
 from test_service import PORT, Running
 
 from monitor.lab.box import Lab
-from monitor.models import Status
+from monitor.models import Measurement, Status
 from monitor.store import Store
 
 RULES = Path(__file__).parent.parent / "prometheus"
 # The durations in the rules and in Alertmanager's configuration are so many times as short: an hour is half a minute.
 TIMES = 120
 SCRAPE_S = 2
-STRETCH = 40  # of what is measured in a chapter: a minute is forty
+STRETCH = 40  # of a chapter: a minute is forty
+REPEATED = 4  # each measurement of it
+EVERY_S = 10
+UNPLUGGED = "movilnet"
 BLOCKED = 3
 NO_HELPER = "https://helper.invalid:1/"
 
@@ -72,13 +77,13 @@ def _tell(story: Story, service: Running) -> None:
     began = _begin(service)
     _open(story, service)
     numbers = [service.lab.censor("cantv", "tls-reset", name) for name in story.names[:BLOCKED]]
-    service.until(lambda: all(len(service.blocked(name)) >= 3 for name in story.names[:BLOCKED]), 120)
+    service.until(lambda: all(len(service.blocked(name)) >= 2 for name in story.names[:BLOCKED]), 120)
     _away(service, "blocked", began)
     began = _begin(service)
     _blocked(story, service)
     for number in numbers:
         service.lab.lift(number)
-    service.until(lambda: all(_good(service, name) >= 4 for name in story.names[:BLOCKED]), 120)
+    service.until(lambda: all(_good(service, name) >= 3 for name in story.names[:BLOCKED]), 120)
     _away(service, "lifted", began)
     _begin(service)
     _lifted(story, service)
@@ -94,7 +99,7 @@ def _good(service: Running, site: str) -> int:
     """How many measurements in a row, the last ones, have found a site open on the ISP that had blocked it."""
     with Store.open(f"sqlite:{service.database}", create=False) as store:
         found = [point.status is Status.OK for point in store.points(site=site) if point.network.asn == 8048]
-    return (found[::-1] + [False]).index(False)
+    return [*found[::-1], False].index(False)
 
 
 def _open(story: Story, service: Running) -> None:
@@ -124,6 +129,7 @@ def _lifted(story: Story, service: Running) -> None:
     service.until(lambda: asked.value('sum(almenara_site_status{status="blocked"})') == 0)
     resolved = "AlmenaraSiteBlocked", "resolved"
     service.until(lambda: len({_site(one) for one in received.alerts(*resolved)}) == BLOCKED)
+    service.until(lambda: received.alerts("AlmenaraNetworkOutage"), 120)
     story.moments["lifted"] = time.time()
     story.metrics = service.request("GET", "/metrics")[1] + "\n"
 
@@ -147,8 +153,11 @@ def _site(alert: dict[str, Any]) -> str:
     return str(alert["labels"]["site"])
 
 
-def _configure(service: Running) -> None:
-    service.configure(every="10s")
+def _configure(service: Running, vantages: int = 2) -> None:
+    service.configure(every=f"{EVERY_S}s")
+    text = service.file.read_text()
+    listed = json.loads(re.search(r"^vantages: (.*)$", text, re.MULTILINE)[1])
+    service.file.write_text(text.replace(json.dumps(listed), json.dumps(listed[:vantages])))
     service.file.write_text(service.file.read_text().replace('"jitter": "1s"', '"jitter": "1s", "budget": "500GB"'))
 
 
@@ -156,18 +165,30 @@ def _away(service: Running, chapter: str, began: datetime) -> None:
     """End it, and give it another store, in which all that came since then took longer."""
     assert service.stop() == 0
     end = datetime.now(UTC)
-
-    def back(started: datetime) -> datetime:
-        if started < began:
-            return started - (end - began) * (STRETCH - 1)
-        return end - (end - started) * STRETCH
-
     with Store.open(f"sqlite:{service.database}", create=False) as store:
         measured = list(store.measurements())
     service.database = service.folder / f"{chapter}.db"
-    _configure(service)
+    _configure(service, 1 if chapter == "lifted" else 2)
     with Store.open(f"sqlite:{service.database}") as store:
-        store.append([replace(one, started=back(one.started)) for one in measured])
+        dated = [again for one in measured for again in _dated_back(one, began, end)]
+        if chapter == "lifted":
+            dated = [_silenced(one) if one.vantage == UNPLUGGED else one for one in dated]
+        store.append(dated)
+
+
+def _dated_back(one: Measurement, began: datetime, end: datetime) -> Iterator[Measurement]:
+    """A measurement as of longer ago, and one of this chapter several times."""
+    if one.started < began:
+        yield replace(one, started=one.started - (end - began) * (STRETCH - 1))
+        return
+    started = end - (end - one.started) * STRETCH
+    for number in range(REPEATED):
+        before = timedelta(seconds=EVERY_S * STRETCH * number / REPEATED)
+        yield replace(one, id=f"{one.id}-{number}", started=started - before)
+
+
+def _silenced(one: Measurement) -> Measurement:
+    return replace(one, started=one.started - timedelta(hours=2))
 
 
 def scraping(folder: Path, address: str, alerts: str, probed: str) -> dict[str, Any]:

@@ -120,20 +120,20 @@ def _what_and_how() -> Table:
         "The sites that the last measurement found blocked here: by what means, how sure that is, and since when in the range of "
         "time shown."
     )
-    blocked = f'almenara_site_status{{status="blocked", {HERE}}} == 1'
-    sure = f"max by (site) (almenara_site_confidence{{{HERE}}} and on (job, instance, site) ({blocked}))"
+    used = f"almenara_site_blocked_methods{{{HERE}}}"
+    sure = f"{used} * on (job, instance, site, vantage, asn) group_left () almenara_site_confidence{{{HERE}}}"
     asked = (
-        rows(f"max by (site, method) (almenara_site_blocked_methods{{{HERE}}})"),
-        rows(sure, ref="B"),
-        rows(f"min by (site) (min_over_time(timestamp({blocked})[$__range:$__interval])) * 1000", ref="C"),
+        rows(f"max by (site, method) ({used})"),
+        rows(f"max by (site, method) ({sure})", ref="B"),
+        rows(f"min by (site, method) (min_over_time(timestamp({used})[$__range:$__interval])) * 1000", ref="C"),
     )
-    shown = columns(site="Site", method="Method", Value_B="Confidence", Value_C="First found blocked")
+    shown = columns(site="Site", method="Method", Value_B="Confidence", Value_C="Since (in this range)")
     return (
         table("What is blocked, and how", says, *asked, width=10)
         .transformations([merged(), *shown, ordered("Site")])
         .override_by_name("Site", linked(("This site", TO_SITE + "${__value.text}")))
         .override_by_name("Confidence", in_unit(units.PercentUnit, 0))
-        .override_by_name("First found blocked", in_unit(units.DatetimeDefault))
+        .override_by_name("Since (in this range)", in_unit(units.DatetimeDefault))
         .no_value("nothing is blocked here")
     )
 

@@ -90,7 +90,7 @@ def _outages() -> Stat:
 def _coverage() -> Stat:
     says = (
         "Sites with a measurement from the last three periods, of all that are to be measured. No data is not a good sign: "
-        "what is not covered may be blocked."
+        "what is not covered may be blocked. Sites that `metrics: sites` leaves out count as not covered."
     )
     covered = now(f"{_with_data('')} / {_configured('')}", "coverage")
     panel = number("Coverage", says, covered, unit=units.PercentUnit, width=4).min(0).max(1)

@@ -26,12 +26,12 @@ def active_events(title: str, selector: str, *, width: int, height: int = 8) -> 
     # The events have no time of their own here: since when this range of time has them.
     since = f"min by (event) (min_over_time(timestamp({active})[$__range:$__interval])) * 1000"
     shown = columns(
-        Value_B="Since", kind="Kind", site="Site", isp="ISP", asn="AS", incident="Incident", event="Event"
+        Value_B="Since (in this range)", kind="Kind", site="Site", isp="ISP", asn="AS", incident="Incident", event="Event"
     )  # fmt: skip
     return (
         table(title, says, rows(f"max by ({labels}) ({active})"), rows(since, ref="B"), width=width, height=height)
-        .transformations([merged(), *shown, ordered("Since", falling=True)])
-        .override_by_name("Since", in_unit(units.DatetimeDefault))
+        .transformations([merged(), *shown, ordered("Since (in this range)", falling=True)])
+        .override_by_name("Since (in this range)", in_unit(units.DatetimeDefault))
         .override_by_name("Kind", in_words(KINDS))
         .override_by_name("Site", linked(("This site", TO_SITE + "${__value.text}")))
         .override_by_name("Event", linked(("The evidence", PAGE + "/events/${__value.text}")))

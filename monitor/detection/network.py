@@ -59,7 +59,8 @@ class NetworkFold(Struct):
             # Nothing is the matter, and the report says so: most of all reports end here.
             reporter.seen[0] += 1.0
             line.seen[0] += 1.0
-            series.at = series.last_open = reporter.at = at
+            series.at = series.last_open = at
+            reporter.came(at)
             return
         self._judge(series, reporter, point, Report(at, blocked, point.probe, point.methods, confirmed=point.confirmed))
 
@@ -95,10 +96,6 @@ class NetworkFold(Struct):
             return
         repeated = independence(gap)
         report.weight = repeated * _believed(point.confidence)
-        if gap < math.inf:
-            reporter.period += (min(gap, 4 * reporter.period or gap) - reporter.period) * (
-                0.1 if reporter.period else 1
-            )
         if series.active:
             false, onset, joint = reporter.hazard(reporter.context), 0.0, False
         else:

@@ -39,7 +39,8 @@ class Outage(Struct):
         if not bad and series.quiet:
             reporter.seen[0] += 1.0
             reporter.line.seen[0] += 1.0
-            series.at = series.last_open = reporter.at = at
+            series.at = series.last_open = at
+            reporter.came(at)
             return
         # One good report says that it works, whatever else was tried in that minute.
         weight = independence(at - reporter.at) if bad else 1.0

@@ -276,11 +276,13 @@ class Series(Struct):
     def share(self, reporter: Reporter, at: float) -> float:
         """How much of a report one counts that comes faster than others' do: a hasty probe does not drown them out."""
         usual = sorted(
-            other.period for other in self.reporters.values() if other is not reporter and at - other.at < _ABSENT_S
+            other.period
+            for other in self.reporters.values()
+            if other is not reporter and other.period and at - other.at < _ABSENT_S
         )
         if not usual or not reporter.period:
             return 1.0
-        return min(1.0, reporter.period / (_HASTE * usual[len(usual) // 2] or 1.0))
+        return min(1.0, reporter.period / (_HASTE * usual[len(usual) // 2]))
 
     def over(self, lasted_s: float) -> None:
         """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""

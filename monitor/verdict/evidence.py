@@ -147,10 +147,11 @@ class Evidence:
 
     @property
     def too_weak(self) -> bool:
-        """Is what decides less likely than FLOOR, or a silence that nobody tried to break?"""
+        """Is what decides less likely than FLOOR, or a silence of which we saw too little? Others' recordings try once."""
         if self.deciding is None:
             return False
-        once = self.deciding.method in SILENCES and "repeated" not in self.deciding.evidence
+        ours = self.conditions.checked is not None
+        once = ours and self.deciding.method in SILENCES and "repeated" not in self.deciding.evidence
         return once or probability(self.deciding.evidence) < FLOOR
 
     @property
