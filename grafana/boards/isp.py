@@ -140,7 +140,7 @@ def _what_and_how() -> Table:
 
 def _sites_over_time() -> StateTimeline:
     says = "Every site that was blocked here at some time in the range shown, and its states, a band each."
-    once = f'max_over_time(almenara_site_status{{status="blocked", {HERE}}}[$__range]) == 1'
+    once = f'max_over_time(almenara_site_status{{status="blocked", {HERE}}}[$__range] @ end()) == 1'
     states = query(f"{status_codes('site', HERE)}\nand on (site) ({once})", "{{site}}")
     panel = bands("Sites that were blocked", says, states, shown=STATUS_WORDS, width=24, height=10)
     return panel.no_value("nothing was blocked here")
