@@ -43,8 +43,10 @@ from verdict_cases import HTTPS, SITE, measured
 from monitor.config import parse
 from monitor.metrics import words
 from monitor.metrics.catalogue import METRICS, PREFIX
+from monitor.metrics.collector import exposition
 from monitor.metrics.concluded import MOST_EVENTS
 from monitor.metrics.counting import BUCKETS, Counting
+from monitor.metrics.scrape import still_watched
 from monitor.models import Conditions, Kind, Measurement, Network, Status
 from monitor.outcome import STEPS
 from monitor.store import Figures, Latest, Store, StoreError, Tallied, Tally
@@ -367,6 +369,28 @@ def test_events_that_go_on_are_told_by_network_and_one_by_one(watching):
         "event": event().id, "incident": "i1", "kind": "blocking", "site": "www.lapatilla.com", "asn": "8048", "isp": "CANTV",
     }  # fmt: skip
     assert (of_each["o"]["site"], of_each["o"]["incident"], of_each["e"]["isp"]) == ("", "", "")
+
+
+def test_events_whose_end_nobody_would_see_are_not_told():
+    elsewhere, gone = event("e", network=Network(asn=27889)), event("g", site="gone.example")
+    outage = event("o", kind=Kind.SITE_OUTAGE, network=None)
+    told = still_watched([event(), elsewhere, gone, outage], [f"https://{event().site}/"], [event().network])
+    assert told == [event(), outage]
+    assert (
+        still_watched([event()], [], [event().network])
+        == still_watched([event()], [f"https://{event().site}/"], [])
+        == []
+    )
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/plain;version=abc", "application/openmetrics-text;version=9.9.9 x", "\x01", "*/*;q"]
+)
+def test_whatever_a_client_says_it_takes_it_gets_what_we_speak(watching, accept):
+    assert exposition(asyncio.run(watching.scrape()), accept, compressed=False)[1] in (
+        "text/plain; version=0.0.4; charset=utf-8",
+        "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
+    )  # fmt: skip
 
 
 def test_no_more_than_the_newest_events_are_told_one_by_one(watching):
