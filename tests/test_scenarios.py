@@ -37,7 +37,17 @@ def measure(seed: int) -> list[Outcome]:
     """The whole table, with one seed."""
     with Lab(draw(seed, SCENARIOS)) as lab:
         lab.start_helper()
-        return asyncio.run(measure_table(lab, told=lambda outcome: None))
+        outcomes = asyncio.run(measure_table(lab, told=lambda outcome: None))
+        busy = {outcome.measurement.url for outcome in outcomes if outcome.faults and overloaded(outcome)}
+        cases = [case for case in lab.world.cases if case.url in busy]
+        again = asyncio.run(measure_table(lab, concurrency=2, cases=cases, told=lambda outcome: None)) if cases else []
+        return [outcome for outcome in outcomes if outcome.measurement.url not in busy] + again
+
+
+def overloaded(outcome: Outcome) -> bool:
+    """The machine was too busy for the lab's lines: as `almenara run` does, measure again, a minute later and alone."""
+    verdict = outcome.measurement.verdict
+    return verdict is not None and verdict.rule == "line_overloaded"
 
 
 @pytest.fixture(scope="module")
