@@ -15,7 +15,9 @@ DATA = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked `root` need root."""
+    """Files with slow tests first, so that none of them is left for the end; tests marked `root` need root."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
     if os.geteuid() == 0:
         return
     for item in items:
