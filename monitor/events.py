@@ -15,7 +15,7 @@ from monitor.detection.episode import Minimum, moment, standing
 from monitor.detection.network import NetworkFold
 from monitor.detection.outage import SiteFold, SitesFold, network_outage
 from monitor.detection.replay import Folded, in_order
-from monitor.detection.silence import Gap
+from monitor.detection.silence import Arrival, Gap
 from monitor.models import Event, Kind, Network, Point, Status
 
 __all__ = ["Minimum", "detect", "network_key"]
@@ -148,8 +148,8 @@ def network_fold(network: Network, minimum: Minimum) -> NetworkFold:
     return NetworkFold(minimum, network, network_outage(minimum))
 
 
-def of_network(key: str, fold: NetworkFold, now: datetime, elsewhere: Sequence[float]) -> list[Draft]:
-    """What a network's fold says. elsewhere: when another network was first heard, or again after a pause."""
+def of_network(key: str, fold: NetworkFold, now: datetime, elsewhere: Sequence[Arrival]) -> list[Draft]:
+    """What a network's fold says. elsewhere: arrivals on other networks."""
     episodes = [*fold.closed, *fold.outage.closed]
     episodes += [standing(fold.series[site], episode) for site, episode in fold.episodes.items()]
     if fold.outage.episode is not None:
@@ -169,10 +169,10 @@ def of_site(fold: SiteFold) -> list[Draft]:
     return [Draft(f"{episode.kind}\n{episode.site}\n", episode.event()) for episode in episodes]
 
 
-def arrivals(key: str, folds: Mapping[str, NetworkFold], roaming: Sequence[float]) -> list[float]:
-    """When other networks than this were first heard, or again after a pause; and measurements between networks."""
-    found = [at for other, fold in folds.items() if other != key for at in fold.silence.arrivals]
-    return [*found, *roaming]
+def arrivals(key: str, folds: Mapping[str, NetworkFold], roaming: Sequence[float]) -> list[Arrival]:
+    """Of other networks than this; and measurements between networks, at these times."""
+    found = [arrival for other, fold in folds.items() if other != key for arrival in fold.silence.arrivals]
+    return [*found, *map(Arrival, roaming)]
 
 
 def _is_known(network: Network) -> bool:

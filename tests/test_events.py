@@ -379,6 +379,15 @@ def test_a_laptop_that_sleeps_every_night_is_used_to_it():
     assert len(detect(history(("o" * 90 + " " * 54) * 12 + " " * 80 + "o" * 90))) == 3
 
 
+def test_a_laptop_that_moves_makes_no_silence_and_a_line_that_does_not_come_back_does():
+    moved = history("o" * 60) + history(" " * 60 + "o" * 60, network=MOVILNET)
+    assert detect(moved) == []
+    for pause in (0, 3, 20):
+        points = history("o" * 60) + history("o" * 60 + " " * pause + "o" * 60, network=MOVILNET)
+        silent = [event.network.asn for event in detect(points) if event.network and event.ended is None]
+        assert silent == [8048], "both were measured by the same machine, and one came back"
+
+
 def test_a_history_too_short_has_no_cadence():
     assert detect(history("o" * 10 + " " * 99 + "o")) == []
 

@@ -1,5 +1,6 @@
 """A network that stops reporting, told by its own cadence: a shutdown looks like that."""
 
+import math
 from collections.abc import Sequence
 
 from msgspec import Struct, field
@@ -21,6 +22,13 @@ class Gap(Struct, frozen=True):
     next: float | None
 
 
+class Arrival(Struct, frozen=True):
+    """A network was first heard, or again after a pause. before: when it had been heard last."""
+
+    at: float
+    before: float = -math.inf
+
+
 class Silence(Struct):
     """When a network was heard, and how often it is."""
 
@@ -30,14 +38,14 @@ class Silence(Struct):
     sites: dict[str, float] = field(default_factory=dict)
     gaps: list[tuple[float, float]] = field(default_factory=list)  # of the last week, when and how long
     past: list[Gap] = field(default_factory=list)
-    arrivals: list[float] = field(default_factory=list)  # when it was first heard, or again after a pause, of late
+    arrivals: list[Arrival] = field(default_factory=list)  # of late
     probes: dict[str, float] = field(default_factory=dict)  # when each was heard last
 
     def heard(self, at: float, site: str, probe: str) -> None:
         """A measurement of whatever status."""
         self.probes[probe] = at
         if self.last is None:
-            self.arrivals.append(at)
+            self.arrivals.append(Arrival(at))
         before = self.sites.get(site)
         self.sites[site] = at
         last, self.last = self.last, at
@@ -55,7 +63,7 @@ class Silence(Struct):
         self.gaps = [(when, long) for when, long in self.gaps if at - when < _WEEK][-_MOST_GAPS:]
         self.gaps.append((at, at - last))
         self.sites.clear()  # the pause is no site's cadence
-        self.arrivals = [*self.arrivals[-_MOST_GAPS:], at]
+        self.arrivals = [*self.arrivals[-_MOST_GAPS:], Arrival(at, last)]
 
     def since(self, last: float, now: float) -> Gap | None:
         """The silence that `now` shows, if it is one."""
@@ -67,14 +75,14 @@ class Silence(Struct):
             return None
         return Gap(last, last + self.period, last + limit, None)
 
-    def all(self, now: float, elsewhere: Sequence[float]) -> list[Gap]:
+    def all(self, now: float, elsewhere: Sequence[Arrival]) -> list[Gap]:
         """Every silence, the present one included, but those in which the only probe had moved to another network.
 
-        elsewhere: when other networks were first heard, or again after a pause.
+        elsewhere: of other networks. One that was heard until this one fell silent was measured beside it, and is no move.
         """
         gap = None if self.last is None else self.since(self.last, now)
         found = [*self.past, gap] if gap is not None else self.past
-        return [one for one in found if not (self._alone(one) and any(one.last < at <= one.told for at in elsewhere))]
+        return [one for one in found if not (self._alone(one) and any(_moved(one, other) for other in elsewhere))]
 
     def _alone(self, gap: Gap) -> bool:
         """Whether no more than one probe was heard shortly before."""
@@ -83,3 +91,7 @@ class Silence(Struct):
     def settle(self, before: float) -> None:
         """Forget silences that were over before that."""
         self.past = [gap for gap in self.past if gap.next is None or gap.next >= before]
+
+
+def _moved(gap: Gap, other: Arrival) -> bool:
+    return other.before < gap.last - _LEAST_S and gap.last < other.at <= gap.told
