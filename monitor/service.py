@@ -32,7 +32,7 @@ from monitor.lists import Lists, Watched
 from monitor.live import View
 from monitor.liveness import PATIENCE_S, Liveness
 from monitor.metrics.meter import Meter
-from monitor.metrics.scrape import Scrape, still_watched
+from monitor.metrics.scrape import Scrape
 from monitor.models import Event, Measurement, Status
 from monitor.picture import Picture
 from monitor.probers import Probers
@@ -134,13 +134,12 @@ class Service:
 
     async def scrape(self) -> Scrape:
         """For /metrics."""
-        figures, now, networks = await self._meter.figures(), _now(), self._probers.networks()
-        urls = [site.url for site in self._watched.sites]
+        figures, now = await self._meter.figures(), _now()
         return self._meter.scrape(
             self._config, self._watched.sites, now=now, figures=figures, troubled=self._ledger.problem is not None,
             unsaved=self._ledger.unsaved, waiting=len(self._watched.waiting), watched=self._schedule.periods(),
             running=self._schedule.under_way(), lag_s=self._meter.lag_s(now, self._schedule.next()),
-            networks=networks, active=still_watched(self._conclusions.active(), urls, networks.values()),
+            networks=self._probers.networks(), active=self._conclusions.active(),
             incidents=self._conclusions.incident_ids(), paused=self._paused, budget=self._budget.limit,
             used=self._budget.used,
         )  # fmt: skip

@@ -1,15 +1,13 @@
 """All that one scrape tells of, as it was at one moment: taken in the service's loop, told in a thread."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from msgspec import Struct
 
-from monitor.events import network_key
 from monitor.metrics.words import Resolvers
 from monitor.models import Event, Network, Verdict
 from monitor.outcome import Outcome
-from monitor.sites import site_name
 from monitor.store import Figures
 
 PERIODS = 3  # without data, and a site is not told of any more
@@ -79,13 +77,3 @@ class Scrape(Struct, frozen=True, kw_only=True):
     def age_s(self, moment: datetime) -> float:
         """Seconds since then."""
         return (self.now - moment).total_seconds()
-
-
-def still_watched(active: Iterable[Event], urls: Iterable[str], networks: Iterable[Network]) -> list[Event]:
-    """Events of sites that are measured, on networks that a vantage is on: of the others nobody would see the end."""
-    here, sites = {network_key(network) for network in networks}, {site_name(url) for url in urls}
-    return [
-        event
-        for event in active
-        if (event.network is None or network_key(event.network) in here) and (event.site is None or event.site in sites)
-    ]
