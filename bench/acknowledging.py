@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from monitor.cli import main
 from monitor.models import Measurement
-from monitor.store import Store
+from monitor.store import Counts, Store
 
 _NOTES = os.open(os.environ["ALMENARA_ACKNOWLEDGED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 _append = Store.append
 
 
-def _noted(store: Store, measurements: Sequence[Measurement]) -> int:
-    new = _append(store, measurements)
+def _noted(store: Store, measurements: Sequence[Measurement], count: Counts | None = None) -> int:
+    new = _append(store, measurements, count)
     os.write(_NOTES, "".join(f"{measurement.id}\n" for measurement in measurements).encode())
     return new
 

@@ -46,7 +46,6 @@ from monitor.metrics.catalogue import METRICS, PREFIX
 from monitor.metrics.collector import exposition
 from monitor.metrics.concluded import MOST_EVENTS
 from monitor.metrics.counting import BUCKETS, Counting
-from monitor.metrics.scrape import still_watched
 from monitor.models import Conditions, Kind, Measurement, Network, Status
 from monitor.outcome import STEPS
 from monitor.store import Figures, Latest, Store, StoreError, Tallied, Tally
@@ -369,18 +368,6 @@ def test_events_that_go_on_are_told_by_network_and_one_by_one(watching):
         "event": event().id, "incident": "i1", "kind": "blocking", "site": "www.lapatilla.com", "asn": "8048", "isp": "CANTV",
     }  # fmt: skip
     assert (of_each["o"]["site"], of_each["o"]["incident"], of_each["e"]["isp"]) == ("", "", "")
-
-
-def test_events_whose_end_nobody_would_see_are_not_told():
-    elsewhere, gone = event("e", network=Network(asn=27889)), event("g", site="gone.example")
-    outage = event("o", kind=Kind.SITE_OUTAGE, network=None)
-    told = still_watched([event(), elsewhere, gone, outage], [f"https://{event().site}/"], [event().network])
-    assert told == [event(), outage]
-    assert (
-        still_watched([event()], [], [event().network])
-        == still_watched([event()], [f"https://{event().site}/"], [])
-        == []
-    )
 
 
 @pytest.mark.parametrize(
