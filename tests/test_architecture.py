@@ -35,15 +35,17 @@ ONLY_FROM = {
     "monitor.check": ("monitor.cli",),
     "monitor.watching": ("monitor.cli",),
     "monitor.service": ("monitor.watching",),
-    "monitor.probers": ("monitor.service",),
+    "monitor.probers": ("monitor.rounds", "monitor.service"),
+    "monitor.rounds": ("monitor.service",),
+    "monitor.sweep": ("monitor.lab", "monitor.run"),
     "monitor.web": ("monitor.service", "monitor.watching"),
-    "monitor.metrics": ("monitor.saving", "monitor.service", "monitor.web"),
+    "monitor.metrics": ("monitor.rounds", "monitor.saving", "monitor.service", "monitor.web"),
     "monitor.publish": ("monitor.cli",),
     "monitor.timeline": ("monitor.publish",),
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
         "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",
-        "monitor.ooni_format", "monitor.probers", "monitor.run", "monitor.service", "monitor.web",
+        "monitor.ooni_format", "monitor.probers", "monitor.rounds", "monitor.run", "monitor.service", "monitor.web",
     ),
 }  # fmt: skip
 # package -> what of this project it may import besides itself and the core.
