@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,9 @@ from monitor import assemble
 from monitor.absence import NoVantage
 from monitor.config import Config
 from monitor.explain import worded_measurement
-from monitor.measure import Prober, Unfiled
 from monitor.models import Measurement, to_json
 from monitor.show import Table
-from monitor.standing import ECHO_S
-from monitor.survival import survived
+from monitor.sweep import Sweep
 from monitor.wording import waiting_words
 
 if TYPE_CHECKING:
@@ -105,7 +103,7 @@ async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Meas
         measuring = [one for one in config.vantages if one.name != config.control.vantage]
         probers = [assemble.prober(config, one, context, open_until) for one in measuring]
         slots = asyncio.Semaphore(config.measure.concurrency)
-        work = asyncio.gather(*(sweep(prober, urls, results.put, slots) for prober in probers))
+        work = asyncio.gather(*(Sweep(prober, results.put, slots).over(urls) for prober in probers))
         try:
             while not (work.done() and results.empty()):
                 getting = asyncio.ensure_future(results.get())
@@ -119,52 +117,3 @@ async def measure_all(config: Config, urls: Sequence[str]) -> AsyncIterator[Meas
         finally:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-
-
-async def sweep(
-    prober: Prober, urls: Iterable[str], put: Callable[[Measurement], Awaitable[None]], slots: asyncio.Semaphore
-) -> None:
-    """Measure the URLs, as many at a time as `slots` has; what a neighbour's echo may have spoiled, once more at the end.
-
-    A bug in one costs that one.
-    """
-    echoes: list[Measurement] = []
-    concurrency = prober.tools.settings.concurrency
-    unfiled = asyncio.Semaphore(2 * concurrency)  # those that are measured and wait for their network's name included
-
-    async def file(seen: Unfiled) -> None:
-        try:
-            measurement = await survived(prober.file(seen), f"filing {seen.measurement.url}")
-            if measurement is None:
-                return
-            if measurement.verdict and measurement.verdict.rule == "residual_neighbour":
-                echoes.append(measurement)
-            else:
-                await put(measurement)
-        finally:
-            unfiled.release()
-
-    async def worker(waiting: Iterable[str]) -> None:
-        filing: set[asyncio.Task[None]] = set()
-        try:
-            for url in waiting:
-                await unfiled.acquire()
-                async with slots:
-                    seen = await survived(prober.observe(url), f"measuring {url}")
-                if seen is None:
-                    unfiled.release()
-                    continue
-                filing = {task for task in filing if not task.done() or task.result()}  # raises what `put` raised
-                filing.add(asyncio.create_task(file(seen)))
-            await asyncio.gather(*filing)
-        finally:
-            for task in filing:
-                task.cancel()
-
-    waiting = iter(urls)
-    await asyncio.gather(*(worker(waiting) for _ in range(concurrency)))
-    for echo in echoes:
-        since = min(neighbour.seconds_ago for neighbour in echo.conditions.neighbours)
-        await asyncio.sleep(max(0.0, ECHO_S - since))
-        again = await survived(prober.measure(echo.url), f"measuring {echo.url}")
-        await put(again or echo)

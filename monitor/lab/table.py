@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from msgspec import Struct
 
-from monitor import assemble, run
+from monitor import assemble
 from monitor.config import parse
 from monitor.lab.box import Lab
 from monitor.lab.scenario import Scenario
@@ -16,6 +16,7 @@ from monitor.lab.world import Case
 from monitor.measure import Prober
 from monitor.models import Measurement
 from monitor.steps.tls import client_context
+from monitor.sweep import Sweep
 from monitor.verdict.fingerprints import KNOWN, Fingerprint
 
 FINGERPRINTS = (*KNOWN, Fingerprint(id="lab.known", where="body", text=FINGERPRINT, source="the lab"))
@@ -46,7 +47,7 @@ async def measure_table(
             outcomes.append(_outcome(due[measurement.url], measurement))
             told(outcomes[-1])
 
-        await run.sweep(prober, due, put, slots)
+        await Sweep(prober, put, slots).over(due)
 
     async with AsyncExitStack() as open_until:
         context = client_context(str(lab.ca_file))

@@ -2,13 +2,14 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from monitor.failures import HTTP_PROTOCOL, failure_string
 from monitor.models import Http
 from monitor.steps import http1, http2, page
-from monitor.steps.messages import MAX_LOCATION_CHARACTERS, Headers, Response, request
+from monitor.steps.messages import MAX_LOCATION_CHARACTERS, Headers, Request, Response, request
 from monitor.steps.occasion import Occasion
 from monitor.steps.stream import Stream
 
@@ -48,16 +49,7 @@ async def exchange(
     started = occasion.elapsed()
     received = stream.received
     response = Response(cap)
-    failure: str | None = None
-    try:
-        asked = request(method, url, headers, body)
-        converse = http2.converse if protocol == "h2" else http1.converse
-        async with asyncio.timeout(timeout_s):
-            await converse(stream, asked, response)
-    except http2.NotHttp2:
-        failure = HTTP_PROTOCOL
-    except (OSError, EOFError, ValueError) as error:
-        failure = failure_string(error)
+    failure = await _converse(stream, partial(request, method, url, headers, body), response, protocol, timeout_s)
     content = bytes(response.body.content)
     observation = Http(
         hop=occasion.hop,
@@ -79,6 +71,21 @@ async def exchange(
         **_facts(response, content),
     )
     return observation, content
+
+
+async def _converse(
+    stream: Stream, asking: Callable[[], Request], response: Response, protocol: str, timeout_s: float
+) -> str | None:
+    """Ask, and take in what comes; the failure."""
+    converse = http2.converse if protocol == "h2" else http1.converse
+    try:
+        async with asyncio.timeout(timeout_s):
+            await converse(stream, asking(), response)
+    except http2.NotHttp2:
+        return HTTP_PROTOCOL
+    except (OSError, EOFError, ValueError) as error:
+        return failure_string(error)
+    return None
 
 
 def _facts(response: Response, content: bytes) -> dict[str, Any]:
