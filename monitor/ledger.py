@@ -93,7 +93,7 @@ class Ledger:
                     await self._awake.wait()
             except TimeoutError:
                 pass
-            await self.flush()
+            await survived(self.flush(), "storing")
             if self.problem:
                 await asyncio.sleep(self._retry_s / 10)
 

@@ -23,7 +23,9 @@ _LEAST_SITES = 3  # lines left to the sites however many events there are: a hea
 
 
 class View(Struct, frozen=True, kw_only=True):
-    """What is to be shown. vantages: name -> network; control: what became of the last question; used: bytes today."""
+    """What is to be shown. vantages: name -> network; control: what became of the last question; used: bytes today;
+    absent: vantages that are not there, and what they lack.
+    """
 
     sites: Sequence[tuple[str, str]]  # URL, name
     vantages: Mapping[str, str]
@@ -36,6 +38,7 @@ class View(Struct, frozen=True, kw_only=True):
     control: str
     waiting: int
     problem: str | None
+    absent: Mapping[str, str]
 
 
 def screen(view: View, now: datetime, height: int, width: int) -> Group:
@@ -56,6 +59,8 @@ def _foot(view: View, now: datetime) -> list[Text]:
     texts = []
     if view.problem:
         texts.append(Text(f"store: {printable(view.problem, _TEXT)}", style="bold red"))
+    for name, problem in view.absent.items():
+        texts.append(Text(f"vantage {name} is not there: {printable(problem, _TEXT)}", style="yellow"))
     if view.waiting:
         texts.append(Text(waiting_words(view.waiting), style="yellow"))
     return [*texts, _status_line(view, now)]

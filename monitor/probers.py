@@ -60,6 +60,10 @@ class Probers:
         network = self._held[name].prober.vantage.network
         return network.isp or name
 
+    def absent(self) -> dict[str, str]:
+        """What is configured and not there now, and what it lacks."""
+        return self._absent.copy()
+
     def networks(self) -> dict[str, Network]:
         """Who carries each vantage's packets, as last known; as declared, while it is not there."""
         return self._declared | {name: held.prober.identity.network for name, held in self._held.items()}

@@ -113,7 +113,8 @@ class Service:
         problem = self._ledger.problem
         return Health(
             status="ok" if problem is None else "store", problem=problem, sites=len(self._watched.sites),
-            waiting=len(self._watched.waiting), vantages=len(self._probers.names()), unsaved=self._ledger.unsaved,
+            waiting=len(self._watched.waiting), vantages=len(self._probers.names()),
+            absent=tuple(self._probers.absent()), unsaved=self._ledger.unsaved,
             last_measurement=self._picture.last.isoformat() if self._picture.last else None,
         )  # fmt: skip
 
@@ -124,7 +125,7 @@ class Service:
             vantages={name: self._probers.isp(name) for name in self._probers.names()},
             cells=self._picture.cells, events=self._conclusions.events(), next_due=self._schedule.next(),
             running=self._schedule.running(), used=self._pacing.used, budget=self._pacing.limit, control=self._picture.control,
-            waiting=len(self._watched.waiting), problem=self._ledger.problem,
+            waiting=len(self._watched.waiting), problem=self._ledger.problem, absent=self._probers.absent(),
         )  # fmt: skip
 
     async def scrape(self) -> Scrape:

@@ -63,7 +63,7 @@ def view(**more) -> View:
     plain = {
         "sites": [("https://www.lapatilla.com/", "La Patilla"), ("https://b.example/", "b.example")],
         "vantages": {"cantv": "CANTV", "movilnet": "Movilnet"}, "cells": {}, "events": (), "next_due": None,
-        "running": 0, "used": 0, "budget": None, "control": "answers", "waiting": 0, "problem": None,
+        "running": 0, "used": 0, "budget": None, "control": "answers", "waiting": 0, "problem": None, "absent": {},
     }  # fmt: skip
     return View(**(plain | more))
 
@@ -150,6 +150,10 @@ def test_a_verdict_from_before_a_restart_is_shown_with_its_age():
 
 def test_one_site_is_not_many_sites():
     assert "1 site joined a list and waits until you have seen it" in shown(view(waiting=1))
+
+
+def test_a_vantage_that_is_not_there_is_named_with_what_it_lacks():
+    assert "vantage movilnet is not there: no interface eth1" in shown(view(absent={"movilnet": "no interface eth1"}))
 
 
 def test_hostile_text_reaches_no_terminal():

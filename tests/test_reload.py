@@ -23,7 +23,14 @@ class Watched:
 
     def health(self) -> Health:
         return Health(
-            status=self.status, problem=None, sites=3, waiting=1, vantages=2, unsaved=0, last_measurement=None
+            status=self.status,
+            problem=None,
+            sites=3,
+            waiting=1,
+            vantages=2,
+            absent=(),
+            unsaved=0,
+            last_measurement=None,
         )
 
     async def reload(self) -> str | None:

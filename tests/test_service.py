@@ -188,7 +188,8 @@ def test_a_vantage_may_leave_and_return_while_it_runs(running):
     running.file.write_text(whole.replace(json.dumps(vantages[0]["via"]), '{"netns": "/proc/1/ns/none"}'))
     assert running.request("POST", "/-/reload")[0] == 200
     assert "no network namespace /proc/1/ns/none here" in running.said("vantage")[0]["text"]
-    assert json.loads(running.request("GET", "/healthz")[1])["vantages"] == 1
+    health = json.loads(running.request("GET", "/healthz")[1])
+    assert (health["vantages"], health["absent"]) == (1, [vantages[0]["name"]])
     running.file.write_text(whole)
     assert running.request("POST", "/-/reload")[0] == 200
     assert json.loads(running.request("GET", "/healthz")[1])["vantages"] == 2
