@@ -19,13 +19,14 @@ from monitor.web.probe import Probing, probing
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """How the service is. status: "ok" or what is wrong; the rest for people."""
+    """How the service is. status: "ok" or what is wrong; the rest for people. absent: vantages that are not there now."""
 
     status: str
     problem: str | None
     sites: int
     waiting: int
     vantages: int
+    absent: tuple[str, ...]
     unsaved: int
     last_measurement: str | None
 
