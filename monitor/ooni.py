@@ -16,25 +16,20 @@ Where each of our fields comes from, and what OONI does not record:
 """
 
 import base64
-import contextlib
 import hashlib
-import itertools
 import re
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
-from dns.rcode import Rcode
 
-from monitor.control.bounds import failure as named
+from monitor import ooni_entries as entries
 from monitor.control.bounds import is_address, text
 from monitor.control.protocol import endpoint, to_control
-from monitor.failures import BOGON, DNS_REFUSED, NO_ANSWER, NXDOMAIN, SERVFAIL
 from monitor.models import (
-    Certificate,
     Conditions,
     Control,
     Dns,
@@ -47,28 +42,18 @@ from monitor.models import (
     Tcp,
     Tls,
 )
-from monitor.ooni_format import Event, Failure, Handshake, Query, Recorded, Response, Text, Timed, Transaction
+from monitor.ooni_format import Handshake, Query, Recorded, Response, Timed, Transaction
 from monitor.steps import page
-from monitor.steps.certificates import certificate_of
-from monitor.urls import DEFAULT_PORTS, BadUrl, Target, redirect, target
+from monitor.urls import DEFAULT_PORTS, BadUrl, Target, target
 
 BODY_KEPT = 64 * 1024  # bytes of a page that is kept as evidence
 SYSTEM = "system"  # the resolver of getaddrinfo: OONI does not record its address
-_DEPTH = re.compile(r"depth=(\d{1,3})")
 _ASN = re.compile(r"AS(\d{1,10})")
 _SYSTEM_ENGINES = frozenset({"", "system", "getaddrinfo", "golang_net_resolver", "go_net_resolver", "netgo", "unknown"})
 _ENCRYPTED_ENGINES = frozenset({"doh", "doh3", "dot"})
 # A system resolver in one of these is not the ISP's (resolver_asn is where its questions come from):
 # Google, Cloudflare, Quad9 and its carrier, OpenDNS, AdGuard, NextDNS.
 _PUBLIC_RESOLVER_ASNS = frozenset({15169, 13335, 19281, 42, 36692, 212772, 34939})
-_RCODES = {
-    None: "NOERROR",
-    NO_ANSWER: "NOERROR",
-    BOGON: "NOERROR",
-    NXDOMAIN: "NXDOMAIN",
-    SERVFAIL: "SERVFAIL",
-    DNS_REFUSED: "REFUSED",
-}
 
 
 class OoniError(ValueError):
@@ -99,13 +84,13 @@ class _Reader:
         self.keys = recorded.test_keys
         self.start = target(recorded.input)
         self.system_role = _system_role(recorded)
-        self.requests = _oldest_first(self.keys.requests or ())
-        self.way = _way(self.start, self.requests)
-        self.late = _by_question(self.keys.x_dns_duplicate_responses or ())
+        self.requests = entries.oldest_first(self.keys.requests or ())
+        self.way = entries.way(self.start, self.requests)
+        self.late = entries.by_question(self.keys.x_dns_duplicate_responses or ())
         self.dns = tuple(self._queries())
         self.controls = _controls(recorded, self.start)
         self.givers = self._givers()
-        self.events = _by_transaction(self.keys.network_events or ())
+        self.events = entries.by_transaction(self.keys.network_events or ())
 
     def measurement(self, identity: str) -> Measurement:
         """All of it, as ours. identity: OONI's, or for files that never got one the same for the same content."""
@@ -121,7 +106,7 @@ class _Reader:
             runtime=max(recorded.test_runtime or 0.0, 0.0),
             verdict=None,
             conditions=Conditions(),
-            hops=tuple(here.url for hop, here in sorted(self.way.items()) if hop < _unbroken(self.way)),
+            hops=tuple(here.url for hop, here in sorted(self.way.items()) if hop < entries.unbroken(self.way)),
             dns=self.dns,
             tcp=tuple(self._connects()),
             tls=tuple(self._handshakes()),
@@ -133,26 +118,26 @@ class _Reader:
     def _queries(self) -> Iterator[Dns]:
         tries: Counter[Any] = Counter()
         for query in self.keys.queries or ():
-            hop = _depth(query) or 0
+            hop = entries.depth(query) or 0
             resolver, role, transport = self._resolver(query)
-            for kind in _kinds(query):
+            for kind in entries.kinds(query):
                 tries[hop, resolver, query.hostname, kind] += 1
-                failure = _failure(query.failure)
+                failure = entries.failure(query.failure)
                 yield Dns(
                     hop=hop,
                     attempt=tries[hop, resolver, query.hostname, kind],
-                    **_times(query),
+                    **entries.times(query),
                     failure=failure,
                     name=query.hostname.rstrip(".").lower(),
                     type=kind,
                     resolver=resolver,
                     role=role,
                     transport=transport,
-                    rcode=_rcode(query),
-                    answers=_addresses(query, kind),
+                    rcode=entries.rcode(query),
+                    answers=entries.addresses(query, kind),
                     cnames=tuple(a.hostname.rstrip(".") for a in query.answers or () if a.hostname),
                     late=tuple(self._late(query, kind)),
-                    raw=_base64(query.raw_response),
+                    raw=entries.in_base64(query.raw_response),
                 )
 
     def _resolver(self, query: Query) -> tuple[str, Role, str]:
@@ -169,7 +154,7 @@ class _Reader:
         return label, self.system_role if host in ours else Role.PUBLIC, "tcp" if engine == "tcp" else "udp"
 
     def _late(self, query: Query, kind: str) -> Iterator[LateAnswer]:
-        first = (_rcode(query), _addresses(query, kind))
+        first = (entries.rcode(query), entries.addresses(query, kind))
         for other_kind, ended, rcode, answers in self.late.get(query.transaction_id or 0, ()):
             if other_kind == kind and (rcode, answers) != first:
                 yield LateAnswer(delay=max(ended - (query.t or 0.0), 0.0), rcode=rcode, answers=answers)
@@ -191,7 +176,7 @@ class _Reader:
             return ("literal",)
         known = self.givers.get((host, address), ())
         # LTE tags what the system's resolver led to, classic measurements follow it only.
-        own = "classic" in (entry.tags or ()) or _depth(entry) is None
+        own = "classic" in (entry.tags or ()) or entries.depth(entry) is None
         return (self.system_role.value,) if not known and own else known
 
     def _flow(self, entry: Timed, hop: int, address: str, port: int) -> dict[str, Any]:
@@ -200,7 +185,7 @@ class _Reader:
         beside = here is not None and here.scheme == "http" and port == DEFAULT_PORTS["https"] != here.port
         return {
             "hop": hop,
-            **_times(entry),
+            **entries.times(entry),
             "purpose": Purpose.HTTPS_SIDE if beside else Purpose.SITE,
             "address": address,
             "port": port,
@@ -212,12 +197,12 @@ class _Reader:
         for entry in self.keys.tcp_connect or ():
             if not is_address(entry.ip):  # "[scrubbed]", for one
                 continue
-            hop = _depth(entry) or 0
+            hop = entries.depth(entry) or 0
             tries[hop, entry.ip, entry.port] += 1
             yield Tcp(
                 **self._flow(entry, hop, entry.ip, entry.port),
                 attempt=tries[hop, entry.ip, entry.port],
-                failure=_failure(entry.status.failure),
+                failure=entries.failure(entry.status.failure),
             )
 
     def _handshakes(self) -> Iterator[Tls]:
@@ -228,23 +213,23 @@ class _Reader:
                 continue
             hop = self._hop_of(entry)
             tries[hop, *peer] += 1
-            moved = [e for e in self.events.get(entry.transaction_id or 0, ()) if _during(entry, e)]
+            moved = [e for e in self.events.get(entry.transaction_id or 0, ()) if entries.during(entry, e)]
             yield Tls(
                 **self._flow(entry, hop, *peer),
                 attempt=tries[hop, *peer],
-                failure=_failure(entry.failure),
+                failure=entries.failure(entry.failure),
                 server_name=entry.server_name or "",
                 version=entry.tls_version or None,
                 cipher=entry.cipher_suite or None,
                 alpn=entry.negotiated_protocol or None,
-                bytes_sent=_moved(moved, "write"),
-                bytes_received=_moved(moved, "read"),
-                chain=tuple(_chain(entry)),
+                bytes_sent=entries.moved(moved, "write"),
+                bytes_received=entries.moved(moved, "read"),
+                chain=tuple(entries.chain(entry)),
             )
 
     def _hop_of(self, entry: Handshake) -> int:
         """Classic handshakes carry no depth, but the name of the hop's host."""
-        depth = _depth(entry)
+        depth = entries.depth(entry)
         if depth is not None:
             return depth
         return next((hop for hop, here in sorted(self.way.items()) if here.host == entry.server_name), 0)
@@ -257,7 +242,7 @@ class _Reader:
             yield Http(
                 **self._flow(entry, hop, *peer),
                 attempt=tries[hop, *peer],
-                failure=_failure(entry.failure),
+                failure=entries.failure(entry.failure),
                 url=here.url,
                 method=entry.request.method or "GET",
                 **self._response(entry, verified=here.scheme == "https" and self._verified(entry)),
@@ -281,10 +266,10 @@ class _Reader:
 
     def _response(self, entry: Transaction, *, verified: bool) -> dict[str, Any]:
         response = entry.response or Response()
-        headers = _headers(response)
+        headers = entries.headers(response)
         first = {name.lower(): value for name, value in reversed(headers)}
-        body = _bytes(response.body)
-        failure = _failure(entry.failure)
+        body = entries.raw_bytes(response.body)
+        failure = entries.failure(entry.failure)
         status = response.code if response.code and 100 <= response.code <= 999 else None
         evidence = body and (failure is not None or not verified or status is None or status >= 400)
         length = first.get("content-length", "")
@@ -311,7 +296,7 @@ class _Reader:
         reads = [e for e in events if e.operation == "read" and e.num_bytes and (e.t or 0.0) >= began]
         # LTE's sampler counts what the connection received up to then.
         counts = [e for e in events if e.operation == "bytes_received_cumulative" and (e.t or 0.0) >= began]
-        received = max((_moved(reads, "read"), *(max(e.num_bytes or 0, 0) for e in counts)))
+        received = max((entries.moved(reads, "read"), *(max(e.num_bytes or 0, 0) for e in counts)))
         grown = [
             e for e, before in zip(counts[1:], counts, strict=False) if (e.num_bytes or 0) > (before.num_bytes or 0)
         ]
@@ -321,126 +306,6 @@ class _Reader:
             "first_byte_s": min(times, default=None),
             "last_byte_s": max(times, default=None),
         }
-
-
-def _failure(value: Failure) -> str | None:
-    if value is True:
-        return "unknown_failure: not recorded"
-    return named(value) if value else None
-
-
-def _depth(entry: Timed) -> int | None:
-    """The hop an LTE measurement tags, None in a classic one."""
-    found = (_DEPTH.fullmatch(tag) for tag in entry.tags or ())
-    return next((int(match[1]) for match in found if match), None)
-
-
-def _times(entry: Timed) -> dict[str, Any]:
-    ended = max(entry.t or 0.0, 0.0)
-    started = max(entry.t0 or 0.0, 0.0) if entry.t0 is not None else ended
-    return {"started": started, "duration": max(ended - started, 0.0)}
-
-
-def _kinds(query: Query) -> tuple[str, ...]:
-    """The questions asked. getaddrinfo does not say which: those it has answers for, or both when it failed."""
-    if query.query_type != "ANY":
-        return (query.query_type,) if query.query_type in ("A", "AAAA") else ()
-    answered = tuple(kind for kind in ("A", "AAAA") if _addresses(query, kind))
-    return answered or ("A", "AAAA")
-
-
-def _addresses(query: Query, kind: str) -> tuple[str, ...]:
-    given = ((a.ipv4 if kind == "A" else a.ipv6) for a in query.answers or () if a.answer_type == kind)
-    return tuple(address for address in given if address and is_address(address))
-
-
-def _rcode(query: Query) -> str | None:
-    if query.rcode is not None and 0 <= query.rcode <= 4095:
-        return Rcode.to_text(Rcode.make(query.rcode))
-    return _RCODES.get(_failure(query.failure))
-
-
-def _oldest_first(transactions: Sequence[Transaction]) -> list[tuple[int, Target, Transaction]]:
-    """Hop, where to, and what happened; without requests for what is no URL."""
-    ordered = list(reversed(transactions))
-    if any(_depth(entry) is not None for entry in ordered):
-        hops = [_depth(entry) or 0 for entry in ordered]
-    else:
-        hops = list(range(len(ordered)))
-    found = []
-    for hop, entry in sorted(zip(hops, ordered, strict=True), key=lambda pair: pair[0]):
-        with contextlib.suppress(BadUrl):
-            found.append((hop, target(entry.request.url), entry))
-    return found
-
-
-def _way(start: Target, requests: Sequence[tuple[int, Target, Transaction]]) -> dict[int, Target]:
-    """Hop -> where it leads, also where the last redirect led and no request was made any more."""
-    way = {0: start}
-    made = {hop for hop, _, _ in requests}
-    for hop, here, entry in requests:
-        way.setdefault(hop, here)
-        headers = _headers(entry.response or Response())
-        location = next((value for name, value in headers if name.lower() == "location"), None)
-        with contextlib.suppress(BadUrl):
-            if location and hop + 1 not in made:
-                way[hop + 1] = redirect(here.url, location)
-    return way
-
-
-def _unbroken(way: dict[int, Target]) -> int:
-    """How many hops are known before the first that is not."""
-    return next(hop for hop in itertools.count() if hop not in way)
-
-
-def _headers(response: Response) -> tuple[tuple[str, str], ...]:
-    pairs = response.headers_list if response.headers_list is not None else (response.headers or {}).items()
-    return tuple((name, _bytes(value).decode("utf-8", "replace")) for name, value in pairs)
-
-
-def _bytes(value: Text) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    try:
-        return base64.b64decode(value.data) if value else b""
-    except ValueError:
-        return b""
-
-
-def _base64(value: Text) -> str | None:
-    return base64.b64encode(_bytes(value)).decode() if value else None
-
-
-def _chain(entry: Handshake) -> Iterator[Certificate]:
-    for der in entry.peer_certificates or ():
-        with contextlib.suppress(ValueError):
-            yield certificate_of(_bytes(der))
-
-
-def _by_question(late: Sequence[Query]) -> dict[int, list[tuple[str, float, str | None, tuple[str, ...]]]]:
-    """Transaction id -> type, end, code and addresses of each further answer."""
-    found: dict[int, list[tuple[str, float, str | None, tuple[str, ...]]]] = defaultdict(list)
-    for query in late:
-        for kind in _kinds(query) if query.transaction_id else ():
-            found[query.transaction_id or 0].append((kind, query.t or 0.0, _rcode(query), _addresses(query, kind)))
-    return found
-
-
-def _by_transaction(events: Sequence[Event]) -> dict[int, list[Event]]:
-    """Transaction id -> its events. Classic measurements have no ids: their events belong to nobody we could name."""
-    found: dict[int, list[Event]] = defaultdict(list)
-    for event in events:
-        if event.transaction_id:
-            found[event.transaction_id].append(event)
-    return found
-
-
-def _during(entry: Timed, event: Event) -> bool:
-    return entry.t0 is not None and entry.t is not None and entry.t0 <= (event.t or 0.0) <= entry.t
-
-
-def _moved(events: Iterable[Event], operation: str) -> int:
-    return sum(max(e.num_bytes or 0, 0) for e in events if e.operation == operation)
 
 
 def _system_role(recorded: Recorded) -> Role:
@@ -475,7 +340,7 @@ def _moment(said: str) -> datetime:
 def _controls(recorded: Recorded, start: Target) -> tuple[Control, ...]:
     """What the test helper saw, or why it could not be asked."""
     keys, helper = recorded.test_keys, _helper(recorded.test_helpers)
-    failure = _failure(keys.control_failure)
+    failure = entries.failure(keys.control_failure)
     if failure is not None:
         return (Control(kind="helper", id=helper, failure=failure),)
     if keys.control is None or not (keys.control.dns or keys.control.tcp_connect or keys.control.http_request):
