@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, cast
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 import msgspec
 from msgspec import Struct
@@ -44,6 +44,7 @@ _STYLES = {
 _COLUMNS = (("site", 34), ("network", 22), ("status", 12), ("methods", 30), ("confidence", 10), ("rule", 0))
 
 Show = Callable[[Measurement], None]
+T = TypeVar("T")
 
 
 class UnreadableError(ValueError):
@@ -69,23 +70,32 @@ class Readable(Protocol):
 def run(files: Sequence[Path], *, json: bool) -> int:
     """Judge every measurement in the files (`-`: standard input) and print it; 1 when something could not be read."""
     show = _show_json if json else _table()
-    unread = [_judge_all(file, show) for file in files]
-    return 1 if any(unread) else 0
-
-
-def _judge_all(file: Path, show: Show) -> int:
-    """How many places of a file could not be read; the first of them are told."""
-    unread = 0
-    for where, found in measurements(file):
-        if isinstance(found, Measurement):
+    reading = Reading()
+    for file in files:
+        for found in reading.readable(file, measurements(file)):
             show(worded_measurement(msgspec.structs.replace(found, verdict=judge(found))))
-            continue
-        unread += 1
-        if unread <= MAX_TOLD:
-            sys.stderr.write(f"{where}: {found}\n")
-    if unread > MAX_TOLD:
-        sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
-    return unread
+    return 1 if reading.unread else 0
+
+
+class Reading:
+    """unread: how many places of all the files could not be read."""
+
+    def __init__(self) -> None:
+        self.unread = 0
+
+    def readable(self, file: Path, places: Iterable[tuple[str, T | UnreadableError]]) -> Iterator[T]:
+        """What can be read of a file's places; the first that cannot are told."""
+        unread = 0
+        for where, found in places:
+            if not isinstance(found, UnreadableError):
+                yield found
+                continue
+            unread += 1
+            if unread <= MAX_TOLD:
+                sys.stderr.write(f"{where}: {found}\n")
+        if unread > MAX_TOLD:
+            sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
+        self.unread += unread
 
 
 def measurements(file: Path, limits: Limits | None = None) -> Iterator[tuple[str, Measurement | UnreadableError]]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor.classify import MAX_TOLD, UnreadableError, documents
+from monitor.classify import Reading, UnreadableError, documents
 from monitor.control.bounds import text
 from monitor.events import Minimum, detect
 from monitor.models import Event, Kind, Network, Point, Status
@@ -66,7 +66,7 @@ _LINES = msgspec.json.Decoder(list[_Line])
 
 def run(files: Sequence[Path], *, json: bool, all_kinds: bool, minimum: Minimum) -> int:
     """Print the events in the files (`-`: standard input); 1 when something could not be read."""
-    reading = _Reading()
+    reading = _Points()
     events = detect(reading.all(files), minimum)
     if not all_kinds:
         events = [event for event in events if event.kind is Kind.BLOCKING]
@@ -74,11 +74,11 @@ def run(files: Sequence[Path], *, json: bool, all_kinds: bool, minimum: Minimum)
     return 1 if reading.unread else 0
 
 
-class _Reading:
+class _Points(Reading):
     """Lines become points; what repeats in them is kept once."""
 
     def __init__(self) -> None:
-        self.unread = 0
+        super().__init__()
         self._words: dict[str, str] = {}
         self._networks: dict[tuple[int | None, str | None, str | None], Network] = {}
         self._methods: dict[tuple[str, ...], tuple[str, ...]] = {}
@@ -86,17 +86,7 @@ class _Reading:
     def all(self, files: Sequence[Path]) -> Iterator[Point]:
         """Every point in the files; what cannot be read is told."""
         for file in files:
-            unread = 0
-            for where, found in self.points(file):
-                if isinstance(found, Point):
-                    yield found
-                    continue
-                unread += 1
-                if unread <= MAX_TOLD:
-                    sys.stderr.write(f"{where}: {found}\n")
-            if unread > MAX_TOLD:
-                sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
-            self.unread += unread
+            yield from self.readable(file, self.points(file))
 
     def points(self, file: Path) -> Iterator[tuple[str, Point | UnreadableError]]:
         """Every point in a file, or why there is none, each with the place."""

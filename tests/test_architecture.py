@@ -45,7 +45,7 @@ ONLY_FROM = {
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
         "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",
-        "monitor.ooni_format", "monitor.probers", "monitor.rounds", "monitor.run", "monitor.service", "monitor.web",
+        "monitor.ooni_entries", "monitor.ooni_format", "monitor.probers", "monitor.rounds", "monitor.run", "monitor.service", "monitor.web",
     ),
 }  # fmt: skip
 # package -> what of this project it may import besides itself and the core.
