@@ -6,9 +6,7 @@ First unhindered, as fast as the schedule goes. Then held to 256 MB and a quarte
 kills for want of memory. Exit 1 if memory grew by half, or the held run was killed or stood still.
 """
 
-import argparse
 import re
-import secrets
 import subprocess
 import sys
 import time
@@ -16,7 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from held import hold
-from watched_lab import Watched, stop, until, watched_lab
+from watched_lab import Watched, parser_of, stop, told_seed, until, watched_lab
 
 from monitor.lab.namespaces import LabError
 
@@ -30,15 +28,11 @@ GREW = 1.5
 
 def main() -> int:
     """Measure, print; 1 where something is wrong, or the lab cannot run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, sites=60, every="10s")
     parser.add_argument("--measurements", type=int, default=5000)
-    parser.add_argument("--sites", type=int, default=60)
-    parser.add_argument("--every", default="10s", help="schedule: every; 10s is the least")
     parser.add_argument("--held-minutes", type=float, default=5.0)
-    parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args()
-    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
-    sys.stdout.write(f"seed {seed}\n")
+    seed = told_seed(chosen)
     try:
         with watched_lab(seed, chosen.sites) as watched:
             watched.configure(every=chosen.every)

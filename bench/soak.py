@@ -6,10 +6,8 @@ Everything that the store acknowledged must be in it at the end, once; the datab
 enough one event, and no other events. Exit 1 otherwise.
 """
 
-import argparse
 import itertools
 import os
-import secrets
 import shutil
 import signal
 import sqlite3
@@ -19,7 +17,7 @@ import time
 from pathlib import Path
 
 from msgspec import Struct
-from watched_lab import TECHNIQUES, Block, Watched, integrity, stop, until, watched_lab
+from watched_lab import TECHNIQUES, Block, Watched, integrity, parser_of, stop, told_seed, until, watched_lab
 
 from monitor.lab.namespaces import LabError
 from monitor.models import Event
@@ -65,15 +63,11 @@ class Censor:
 
 def main() -> int:
     """Soak and count; 1 where something is wrong, or the lab cannot run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, sites=20, every="20s")
     parser.add_argument("--minutes", type=float, default=20.0)
-    parser.add_argument("--every", default="20s", help="schedule: every")
-    parser.add_argument("--sites", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--keep", type=Path, help="copy the database, the log and the rest to this new folder")
     chosen = parser.parse_args()
-    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
-    sys.stdout.write(f"seed {seed}\n")
+    seed = told_seed(chosen)
     try:
         with watched_lab(seed, chosen.sites) as watched:
             os.environ["ALMENARA_ACKNOWLEDGED"] = str(watched.folder / "acknowledged")

@@ -6,14 +6,12 @@ Seconds from the block to the first blocked measurement, and to the event, both 
 is missing or false.
 """
 
-import argparse
 import itertools
-import secrets
 import statistics
 import sys
 import time
 
-from watched_lab import TECHNIQUES, Block, Watched, moment, stop, until, watched_lab
+from watched_lab import TECHNIQUES, Block, Watched, moment, parser_of, stop, told_seed, until, watched_lab
 
 from monitor.lab.namespaces import LabError
 from monitor.models import Event, Status
@@ -26,14 +24,10 @@ UNDER_WAY_S = 60.0  # a measurement that began so long before the block may be t
 
 def main() -> int:
     """Watch, block, print; 1 where the lab cannot run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__, sites=20, every="60s")
     parser.add_argument("--repeat", type=int, default=6, help="blocks, one after another, each by another technique")
-    parser.add_argument("--every", default="60s", help="schedule: every")
-    parser.add_argument("--sites", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=None)
     chosen = parser.parse_args()
-    seed = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
-    sys.stdout.write(f"seed {seed}\n")
+    seed = told_seed(chosen)
     try:
         with watched_lab(seed, chosen.sites) as watched:
             watched.configure(every=chosen.every)

@@ -1,8 +1,10 @@
 """A real `almenara run` that watches two ISPs of the lab: what the benches of the service share."""
 
+import argparse
 import json
 import os
 import random
+import secrets
 import signal
 import sqlite3
 import subprocess
@@ -33,6 +35,22 @@ TECHNIQUES: dict[str, dict[str, Any]] = {
     "tls-eof": {},
 }
 LEAVES_S = 30.0
+
+
+def parser_of(doc: str | None, *, sites: int, every: str) -> argparse.ArgumentParser:
+    """The options that every bench of the service has, with its own defaults."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sites", type=int, default=sites)
+    parser.add_argument("--every", default=every, help="schedule: every; 10s is the least")
+    parser.add_argument("--seed", type=int, default=None)
+    return parser
+
+
+def told_seed(chosen: argparse.Namespace) -> int:
+    """The seed that was asked for, or any; printed, so that the run can be repeated."""
+    seed: int = secrets.randbelow(1_000_000) if chosen.seed is None else chosen.seed
+    sys.stdout.write(f"seed {seed}\n")
+    return seed
 
 
 class Block(Struct, kw_only=True):
