@@ -79,9 +79,9 @@ class Watching:
         figures = await self._meter.figures()
         return self._meter.scrape(
             self.config, self.sites, now=datetime.now(UTC), figures=figures, troubled=False, unsaved=0, waiting=0,
-            watched={site.url: PERIOD_S for site in self.sites}, running=set(), lag_s=0.0, paused=False, active=[],
+            watched={site.url: PERIOD_S for site in self.sites}, running=set(), lag_s=0.0, stretch=1.0, active=[],
             networks={one.name: Network(asn=one.asn, isp=one.name) for one in self.config.vantages}, incidents={},
-            budget=None, used=0,
+            budget=None, used=0, absent=(),
         )  # fmt: skip
 
     def health(self) -> Health:

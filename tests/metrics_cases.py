@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as plain
 from verdict_cases import SITE, measured
 
 from monitor.config import MeasureConfig, parse
-from monitor.metrics.collector import exposition
+from monitor.metrics.collector import exposition, is_openmetrics
 from monitor.metrics.meter import Meter
 from monitor.metrics.scrape import Scrape
 from monitor.models import Measurement, Network, Status, Verdict
@@ -24,6 +24,7 @@ sites: [{url: https://elpitazo.example/, tags: [news]}, https://lapatilla.exampl
 vantages: [{name: cantv, resolvers: [system, 200.44.32.12]}, {name: movilnet}]
 control: {helpers: [https://helper.example/], resolvers: [https://dns.quad9.net/dns-query]}
 measure: {public_resolvers: [8.8.8.8]}
+alerts: [{to: "webhook:https://desk.example/"}]
 """
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
 
@@ -75,9 +76,9 @@ class Watching:
         """As the service does it."""
         known: dict[str, Any] = {
             "now": datetime.now(UTC) + self.later, "troubled": False, "unsaved": 0, "waiting": 0, "running": set(),
-            "watched": dict.fromkeys((site.url for site in self.config.sites), PERIOD_S), "lag_s": 0.0, "paused": False,
+            "watched": dict.fromkeys((site.url for site in self.config.sites), PERIOD_S), "lag_s": 0.0, "stretch": 1.0,
             "networks": {one.name: CANTV for one in self.config.vantages}, "active": [], "incidents": {}, "used": 5,
-            "budget": 100,
+            "budget": 100, "absent": (),
         }  # fmt: skip
         figures = await self.meter.figures()
         return self.meter.scrape(self.config, self.config.sites, figures=figures, **(known | self.told))
@@ -93,7 +94,7 @@ class Watching:
 
 def text_of(scrape: Scrape, accept: str = "") -> str:
     """What Prometheus reads."""
-    return exposition(scrape, accept, compressed=False)[0].decode()
+    return exposition(scrape, openmetrics=is_openmetrics(accept))[0].decode()
 
 
 def series(text: str) -> Series:

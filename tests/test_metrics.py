@@ -2,8 +2,10 @@
 
 import asyncio
 import gzip
+import math
 import re
 import shutil
+import socket
 import subprocess
 import threading
 from collections import Counter
@@ -36,6 +38,8 @@ from metrics_cases import (
     series,
     text_of,
 )
+from starlette.requests import Request
+from starlette.responses import Response
 from store_cases import event
 from test_verdict_properties import any_measurement, measurements
 from verdict_cases import HTTPS, SITE, measured
@@ -43,14 +47,15 @@ from verdict_cases import HTTPS, SITE, measured
 from monitor.config import parse
 from monitor.metrics import words
 from monitor.metrics.catalogue import METRICS, PREFIX
-from monitor.metrics.collector import exposition
+from monitor.metrics.collector import exposition, is_openmetrics
 from monitor.metrics.concluded import MOST_EVENTS
 from monitor.metrics.counting import BUCKETS, Counting
-from monitor.models import Conditions, Kind, Measurement, Network, Status
+from monitor.metrics.scrape import Scrape
+from monitor.models import Conditions, Event, Kind, Measurement, Network, Status
 from monitor.outcome import STEPS
 from monitor.store import Figures, Latest, Store, StoreError, Tallied, Tally
 from monitor.web.app import app
-from monitor.web.metrics import MOST_AT_ONCE
+from monitor.web.metrics import SHARED_S, metrics
 from monitor.web.server import opened, serving
 
 DOCUMENT = (Path(__file__).parent.parent / "docs" / "metrics.md").read_text()
@@ -89,7 +94,7 @@ def everything(watching: Watching) -> None:
     """Each metric has a value."""
     watching.measure(opens(1), blocked(2, **LAPATILLA))
     watching.store.tally(watching.meter.reload(None))
-    watching.told |= {"active": [event()], "incidents": {event().id: "i"}}
+    watching.told |= {"active": [going_on()], "incidents": {going_on().id: "i"}}
 
 
 @pytest.mark.parametrize("accept", ["", OPENMETRICS])
@@ -125,6 +130,7 @@ def test_there_are_as_many_series_as_the_document_says(watching):
     expected += (
         1 * say["each watched network"] + 1 * say["each control"] + 1 * say["each event that goes on, up to 500"]
     )
+    expected += 1 * say["each channel of alerts"]
     assert len(found) - len(site) == expected + say["the service, with a budget"]
 
 
@@ -327,20 +333,54 @@ def test_resolvers_are_called_as_the_configuration_calls_them(watching):
 # --- vantages, controls, events, the service -------------------------------------------------------------------------
 
 
+def up(watching: Watching, vantage: str = "cantv") -> dict[str, float] | float | None:
+    return of(scraped(watching), "vantage_up", vantage=vantage)
+
+
 def test_a_vantage_is_up_while_it_measures_and_is_online(watching):
-    assert of(scraped(watching), "vantage_up", vantage="cantv") is None
+    assert up(watching) == 0  # never heard of
     watching.measure(opens(1))
-    assert of(scraped(watching), "vantage_up", vantage="cantv") == 1
-    assert of(scraped(watching), "vantage_up", vantage="movilnet") is None
+    assert (up(watching), up(watching, "movilnet")) == (1, 0)
     watching.later = timedelta(seconds=3 * PERIOD_S + 5)
-    assert of(scraped(watching), "vantage_up", vantage="cantv") == 0
+    assert up(watching) == 0
     assert of(scraped(watching), "last_measurement_timestamp_seconds", vantage="cantv") is not None
-    watching.told["paused"] = True
-    assert of(scraped(watching), "vantage_up", vantage="cantv") == 1
     watching.later = timedelta()
     offline = Conditions(online4=False, online6=False)
     watching.measure(as_of_now(opens(2), 2, Status.INCONCLUSIVE, (), conditions=offline))
-    assert of(scraped(watching), "vantage_up", vantage="cantv") == 0
+    assert up(watching) == 0
+
+
+def test_a_vantage_that_is_not_there_is_down_at_once(watching):
+    watching.measure(opens(1))
+    watching.told["absent"] = ("cantv",)
+    assert up(watching) == 0
+
+
+def test_a_budget_that_is_spent_makes_no_vantage_silent_nor_does_the_day_that_begins(watching):
+    watching.measure(opens(1))
+    watching.later = timedelta(seconds=9 * PERIOD_S)
+    watching.told["stretch"] = math.inf
+    assert (up(watching), up(watching, "movilnet")) == (1, 0)
+    assert of(scraped(watching), "schedule_period_seconds") == math.inf
+    watching.told["stretch"] = 1.0
+    watching.later += timedelta(seconds=2 * PERIOD_S)
+    assert up(watching) == 1
+    assert of(scraped(watching), "schedule_period_seconds") == PERIOD_S
+    watching.later += timedelta(seconds=2 * PERIOD_S)
+    assert up(watching) == 0
+
+
+def test_sites_that_were_heard_of_lately_are_counted_url_by_url_and_all_of_them(store):
+    watching = Watching(
+        store,
+        CONFIG.replace("https://lapatilla.example/", "https://elpitazo.example/b") + "metrics: {sites: [tag:none]}\n",
+    )
+    watching.measure(opens(1), opens(2, url="https://elpitazo.example/b"), opens(3, vantage="movilnet"))
+    found = scraped(watching)
+    assert (of(found, "sites_fresh", vantage="cantv"), of(found, "sites_configured", vantage="cantv")) == (2, 2)
+    assert of(found, "sites_fresh", vantage="movilnet") == 1
+    watching.later = timedelta(seconds=3 * PERIOD_S + 5)
+    assert of(scraped(watching), "sites_fresh", vantage="cantv") == 0
 
 
 def test_a_control_is_up_when_it_answered_and_unknown_when_nobody_asked(watching):
@@ -355,34 +395,84 @@ def test_a_control_is_up_when_it_answered_and_unknown_when_nobody_asked(watching
     assert named(scraped(watching), "control_up") == {}
 
 
+def going_on(id: str = "e1", **more: Any) -> Event:
+    """An event on a site that is watched."""
+    return event(id, **({"site": ON["site"]} | more))
+
+
+TWO = {"networks": {"cantv": CANTV, "movilnet": Network(asn=27889)}}
+
+
 def test_events_that_go_on_are_told_by_network_and_one_by_one(watching):
-    outage = event("o", kind=Kind.NETWORK_OUTAGE, site=None)
-    elsewhere = event("e", network=Network(asn=27889))
-    watching.told |= {"active": [event(), elsewhere, outage], "incidents": {event().id: "i1"}}
+    outage = going_on("o", kind=Kind.NETWORK_OUTAGE, site=None)
+    elsewhere = going_on("e", network=Network(asn=27889))
+    watching.told |= {**TWO, "active": [going_on(), elsewhere, outage], "incidents": {going_on().id: "i1"}}
     found = scraped(watching)
     assert (of(found, "events_active", asn="8048"), of(found, "events_active", asn="27889")) == (1, 1)
+    began = of(found, "active_event_started_timestamp_seconds", event="o")
+    assert began == outage.started.timestamp()
     assert of(found, "outages_active", kind="network_outage") == 1
     assert of(found, "outages_active", kind="silence") == 0
     of_each = {one["event"]: one for one in labels(named(found, "active_event"))}
-    assert of_each[event().id] == {
-        "event": event().id, "incident": "i1", "kind": "blocking", "site": "www.lapatilla.com", "asn": "8048", "isp": "CANTV",
+    assert of_each[going_on().id] == {
+        "event": going_on().id, "incident": "i1", "kind": "blocking", "site": ON["site"], "asn": "8048", "isp": "CANTV",
     }  # fmt: skip
     assert (of_each["o"]["site"], of_each["o"]["incident"], of_each["e"]["isp"]) == ("", "", "")
+
+
+def told_events(watching: Watching) -> set[str]:
+    found = scraped(watching)
+    ids = {one["event"] for one in labels(named(found, "active_event"))}
+    assert ids == {one["event"] for one in labels(named(found, "active_event_started_timestamp_seconds"))}
+    assert sum(named(found, "events_active").values()) + sum(named(found, "outages_active").values()) == len(ids)
+    return ids
+
+
+def test_what_goes_on_where_nobody_looks_any_more_is_not_told(watching):
+    """A site that left the list, a network whose vantage did: nobody will ever see it end."""
+    active = [
+        going_on("here"), going_on("no such site", site="left.example"), going_on("no such network", network=Network(asn=1)),
+        going_on("silent here", kind=Kind.SILENCE, site=None), going_on("down", kind=Kind.SITE_OUTAGE, network=None),
+        going_on("silent", kind=Kind.SILENCE, site=None, network=Network(asn=1)),
+        going_on("gone", kind=Kind.SITE_OUTAGE, network=None, site="left.example"),
+    ]  # fmt: skip
+    watching.told |= {"active": active}
+    assert told_events(watching) == {"here", "silent here", "down"}
+    watching.told |= {"networks": {"cantv": Network(asn=1)}}
+    assert told_events(watching) == {"no such network", "silent", "down"}
+
+
+def test_a_vantage_that_is_not_there_is_where_it_was_heard_last(tmp_path):
+    """It is declared without its network, and the line is dead: its silence is the news."""
+    url = f"sqlite:{tmp_path}/almenara.db"
+    with Store.open(url) as store:
+        now = datetime.now(UTC)
+        nowhere = as_of_now(opens(2), 2, Status.INCONCLUSIVE, (), network=Network(), started=now)
+        Watching(store).measure(
+            opens(1, started=now - timedelta(hours=3)), msgspec.structs.replace(nowhere, **LAPATILLA)
+        )
+        Watching(store).measure(opens(3, vantage="left", network=Network(asn=1)))
+    silence = [going_on(str(asn), kind=Kind.SILENCE, site=None, network=Network(asn=asn)) for asn in (8048, 1)]
+    with Store.open(url) as store:
+        watching = Watching(store)
+        watching.told |= {"networks": {"cantv": Network()}, "absent": ("cantv",), "active": silence}
+        assert told_events(watching) == {"8048"}
+        assert of(scraped(watching), "events_active", asn="8048") == 0
 
 
 @pytest.mark.parametrize(
     "accept", ["text/plain;version=abc", "application/openmetrics-text;version=9.9.9 x", "\x01", "*/*;q"]
 )
 def test_whatever_a_client_says_it_takes_it_gets_what_we_speak(watching, accept):
-    assert exposition(asyncio.run(watching.scrape()), accept, compressed=False)[1] in (
+    assert exposition(asyncio.run(watching.scrape()), openmetrics=is_openmetrics(accept))[1] in (
         "text/plain; version=0.0.4; charset=utf-8",
         "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores",
     )  # fmt: skip
 
 
 def test_no_more_than_the_newest_events_are_told_one_by_one(watching):
-    began = event().started
-    watching.told["active"] = [event(str(n), started=began + timedelta(minutes=n)) for n in range(MOST_EVENTS + 20)]
+    began = going_on().started
+    watching.told["active"] = [going_on(str(n), started=began + timedelta(minutes=n)) for n in range(MOST_EVENTS + 20)]
     found = scraped(watching)
     ids = {one["event"] for one in labels(named(found, "active_event"))}
     assert ids == {str(n) for n in range(20, MOST_EVENTS + 20)}
@@ -427,7 +517,7 @@ def test_hostile_names_are_escaped_and_bounded(watching):
     watching.measure(opens(1))
     watching.told |= {
         "networks": {"cantv": Network(asn=8048, isp=HOSTILE + 2000 * "x", country=HOSTILE)},
-        "active": [event(site=HOSTILE, network=Network(isp=HOSTILE))],
+        "active": [going_on(network=Network(asn=8048, isp=HOSTILE), site=None)],
     }  # fmt: skip
     for accept in ("", OPENMETRICS):
         found = scraped(watching, accept)
@@ -435,7 +525,7 @@ def test_hostile_names_are_escaped_and_bounded(watching):
         assert vantage["isp"].startswith('a"b\\c\N{REPLACEMENT CHARACTER}d')
         assert len(vantage["isp"]) == words.LONGEST
         [active] = labels(named(found, "active_event"))
-        assert active["site"].endswith("é{}=,#")
+        assert active["isp"].endswith("é{}=,#")
         assert len(found) == text_of(asyncio.run(watching.scrape()), accept).count("\nalmenara_")
 
 
@@ -516,7 +606,7 @@ def test_prometheus_gets_what_it_asks_for(watching):
     assert first.status_code == second.status_code == 200
     assert first.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
     assert second.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
-    assert (first.headers["content-encoding"], second.headers.get("content-encoding")) == ("gzip", None)
+    assert (first.headers["content-encoding"], second.headers["content-encoding"]) == ("gzip", "identity")
     assert first.headers["vary"] == "Accept, Accept-Encoding"
     assert series(first.text).keys() == series(second.text).keys()
 
@@ -538,7 +628,7 @@ def test_it_is_compressed_for_who_can_read_that(watching, accepted, compressed):
             return response, b"".join([part async for part in response.aiter_raw()])
 
     response, raw = asked(watching, ask)
-    assert ("content-encoding" in response.headers) == compressed
+    assert response.headers["content-encoding"] == ("gzip" if compressed else "identity")
     assert b"# HELP almenara_site_status" in (gzip.decompress(raw) if compressed else raw)
 
 
@@ -571,6 +661,7 @@ def test_a_store_in_trouble_costs_what_only_it_knows(watching):
     assert (response.status_code, of(found, "store_up")) == (200, 0)
     assert {name.removeprefix(PREFIX) for name, _ in before.keys() - found.keys() if "_step_" not in name} == {
         "measurements_total", "resolver_queries_total", "events_total", "store_measurements", "store_size_bytes", "reloads_total",
+        "alerts_total", "alerts_undelivered",
     }  # fmt: skip
     assert of(found, "site_status", status="ok", **ON) == 1
     assert counters(found) == {}
@@ -597,20 +688,127 @@ def test_a_store_that_does_not_answer_is_not_waited_for_nor_asked_again():
     assert broken.asked == 1
 
 
-def test_too_many_scrapes_at_once_are_told_to_come_back():
-    gate = threading.Event()
+class Counted(Watching):
+    """A service that counts how often it is asked, and answers when the gate opens. fails: it does not, at first."""
+
+    def __init__(self, store: Any, *, fails: bool = False) -> None:
+        super().__init__(store)
+        self.asked, self.at_once, self.fails = 0, [0], fails
+        self.began, self.gate = asyncio.Event(), asyncio.Event()
+
+    async def scrape(self) -> Scrape:
+        self.asked += 1
+        self.began.set()
+        self.at_once.append(self.at_once[-1] + 1)
+        await self.gate.wait()
+        self.at_once.append(self.at_once[-1] - 1)
+        if self.fails:
+            self.fails = False
+            raise StoreError("locked", "a mistake")
+        return await super().scrape()
+
+
+def test_all_who_ask_while_an_answer_is_made_or_a_second_later_are_given_the_same(store):
+    watching = Counted(store)
 
     async def ask(client: httpx.AsyncClient) -> list[httpx.Response]:
-        asking = {asyncio.create_task(client.get("/metrics")) for _ in range(MOST_AT_ONCE + 3)}
-        refused: set[asyncio.Task[httpx.Response]] = set()
-        while len(refused) < 3:
-            done, _ = await asyncio.wait(asking - refused, return_when=asyncio.FIRST_COMPLETED)
-            refused |= done
-        gate.set()
+        asking = [asyncio.create_task(client.get("/metrics")) for _ in range(12)]
+        await watching.began.wait()
+        watching.gate.set()
+        answers = [await one for one in asking]
+        answers.append(await client.get("/metrics"))
+        assert watching.asked == 1
+        await asyncio.sleep(SHARED_S + 0.1)
+        answers.append(await client.get("/metrics"))
+        assert watching.asked == 2
+        return answers
+
+    assert {answer.status_code for answer in asked(watching, ask)} == {200}
+
+
+def request(**headers: str) -> Request:
+    """As Starlette has it."""
+    named = {"host": "localhost"} | headers
+    raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in named.items()]
+    return Request({"type": "http", "method": "GET", "path": "/metrics", "scheme": "http", "headers": raw})
+
+
+def test_one_answer_is_made_at_a_time_in_each_form(store):
+    watching = Counted(store)
+    forms = [request(accept=accept, accept_encoding=coding) for accept in ("", OPENMETRICS) for coding in ("", "gzip")]
+
+    async def ask() -> list[Response]:
+        answer = metrics(watching)
+        asking = [asyncio.create_task(answer(form)) for form in 3 * forms]
+        await watching.began.wait()
+        watching.gate.set()
         return [await one for one in asking]
 
-    codes = Counter(response.status_code for response in asked(Watching(Broken(gate)), ask))
-    assert codes == {200: MOST_AT_ONCE, 503: 3}
+    answers = asyncio.run(ask())
+    assert (watching.asked, max(watching.at_once)) == (4, 1)
+    told = {(one.headers["content-type"][:11], one.headers["content-encoding"]) for one in answers}
+    assert told == {(kind, coding) for kind in ("text/plain;", "application") for coding in ("identity", "gzip")}
+
+
+def test_who_asked_first_and_is_broken_off_takes_it_from_nobody(store):
+    watching = Counted(store)
+
+    async def ask() -> Response:
+        answer = metrics(watching)
+        first, second = (asyncio.create_task(answer(request())) for _ in range(2))
+        await watching.began.wait()
+        first.cancel()
+        await asyncio.wait({first})
+        watching.gate.set()
+        return await second
+
+    assert (asyncio.run(ask()).status_code, watching.asked) == (200, 1)
+
+
+def test_a_mistake_is_not_shared_with_who_comes_later(store):
+    watching = Counted(store, fails=True)
+    watching.gate.set()
+
+    async def ask(client: httpx.AsyncClient) -> list[int]:
+        return [(await client.get("/metrics")).status_code for _ in range(2)]
+
+    assert asked(watching, ask) == [500, 200]
+
+
+NAMES = "web: {listen: 'probe1.example.org:9105', hosts: [Metrics.Example.org]}\n"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz"])
+@pytest.mark.parametrize(
+    ("headers", "code"),
+    [
+        ({"Host": "127.0.0.1:9105"}, 200), ({"Host": "localhost"}, 200), ({"Host": "[::1]:9105"}, 200),
+        ({"Host": "192.0.2.7:9105"}, 200), ({"Host": "[2001:db8::7]"}, 200), ({"Host": "almenara:9105"}, 200),
+        ({"Host": "probe.lan"}, 200), ({"Host": socket.gethostname()}, 200), ({"Host": "probe1.example.org:9105"}, 200),
+        ({"Host": "METRICS.example.org"}, 200), ({"Host": "evil.example"}, 403), ({"Host": "127.0.0.1.evil.example"}, 403),
+        ({"Host": "metrics.example.org.evil.example:9105"}, 403), ({"Host": ""}, 403), ({"Host": "[::1"}, 403),
+        ({"Host": "localhost", "Origin": "https://evil.example"}, 403), ({"Host": "localhost", "Origin": "null"}, 403),
+        ({"Host": "localhost", "Origin": "http://localhost"}, 200),
+        ({"Host": "localhost", "Sec-Fetch-Site": "same-site", "Sec-Fetch-Mode": "navigate"}, 200),  # a link in Prometheus
+    ],
+)  # fmt: skip
+def test_only_by_names_that_no_page_on_the_internet_can_have(store, path, headers, code):
+    answer = asked(Watching(store, CONFIG + NAMES), lambda client: client.get(path, headers=headers))
+    assert answer.status_code == code
+    assert ("almenara" in answer.text or "sites" in answer.text) is (code == 200)
+
+
+def test_it_is_not_taken_for_anything_else(watching):
+    answer = asked(watching, lambda client: client.get("/metrics"))
+    assert (answer.headers["x-content-type-options"], answer.headers["cache-control"]) == ("nosniff", "no-store")
+
+
+def test_names_that_differ_late_stay_two():
+    first, second = (words.plain("https://helper.example/" + "x" * 200 + last) for last in "ab")
+    assert first != second
+    assert len(first) == len(second) == words.LONGEST
+    assert words.site("a" * 60 + ".example") == "a" * 60 + ".example"
+    assert len(words.site("a." * 126 + "example:65535")) <= words.LONGEST_HOST
 
 
 def test_promtool_finds_nothing_to_say_against_it(watching):

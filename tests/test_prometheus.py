@@ -145,8 +145,13 @@ def test_every_record_is_written(story, name):
 @pytest.mark.parametrize("name", [pytest.param(name, marks=live) for name in ALERTS])
 def test_every_alert_has_something_to_compare(story, name):
     """Its comparisons say 0 or 1 instead of choosing, so that what is missing is what it asks for."""
-    expression = re.sub(r"(?<=\s)(==|>=|>|<)(?=\s)", r"\1 bool", faster(ALERTS[name]["expr"], TIMES))
-    chapter = "lifted" if name == "AlmenaraNetworkOutage" else "blocked"
+    # No network is down in the story, and one is silent: which is asked for in the same way.
+    expression = ALERTS[name]["expr"].replace('kind="network_outage"', 'kind="silence"')
+    expression = re.sub(
+        r"unless on \(.*\)\n.* == Inf", "", expression
+    )  # what makes an exception is not what is compared
+    expression = re.sub(r"(?<=\s)(==|>=|>|<)(?=\s)", r"\1 bool", faster(expression, TIMES))
+    chapter = "lifted" if name.startswith("AlmenaraNetwork") else "blocked"
     assert story.prometheus.now(expression, story.moments[chapter])
 
 
@@ -167,8 +172,7 @@ class TestStory:
 
     def test_of_the_other_isp_it_is_told_that_nothing_is_heard_and_no_blocking(self, story):
         received = [alert["labels"] for message in story.desk.messages for alert in message["alerts"]]
-        others = {(one["alertname"], one["kind"]) for one in received if one.get("asn", "8048") != "8048"}
-        assert others == {("AlmenaraNetworkOutage", "silence")}
+        assert {one["alertname"] for one in received if one.get("asn", "8048") != "8048"} == {"AlmenaraNetworkSilent"}
 
     def test_an_isp_that_blocks_many_is_told(self, story):
         [alert, *_] = story.desk.alerts("AlmenaraIspBlocksMany")

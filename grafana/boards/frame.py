@@ -1,12 +1,15 @@
 """What all dashboards share: variables, marks where events begin and end, links to each other and to Almenara's page."""
 
-from boards.panels import SOURCE
+from collections.abc import Mapping, Sequence
+
+from boards.panels import SOURCE, AnyPanel
 from grafana_foundation_sdk.builders.dashboard import (
     AnnotationQuery,
     Dashboard,
     DashboardLink,
     DatasourceVariable,
     QueryVariable,
+    Row,
     TextBoxVariable,
 )
 from grafana_foundation_sdk.builders.prometheus import Dataquery
@@ -29,14 +32,14 @@ TO_SITE = "/d/almenara-site?${datasource:queryparam}&${page:queryparam}&${__url_
 TO_ISP = "/d/almenara-isp?${datasource:queryparam}&${page:queryparam}&${__url_time_range}&var-vantage="
 
 
-def begun(board: str, says: str, *, span: str = "now-24h") -> Dashboard:
-    """A dashboard with its name, range of time, links and first variables, without panels. span: where its time begins."""
+def begun(board: str, says: str, *, evidence: str = "/") -> Dashboard:
+    """A dashboard with its name, range of time, links and first variables, without panels. evidence: where on the page."""
     frame = (
         Dashboard(f"Almenara: {BOARDS[board]}")
         .uid(f"almenara-{board}")
         .description(says)
         .tags([TAG])
-        .time(span, "now")
+        .time("now-24h", "now")
         .refresh("1m")
         .timezone("browser")
         .tooltip(DashboardCursorSync.CROSSHAIR)
@@ -45,7 +48,7 @@ def begun(board: str, says: str, *, span: str = "now-24h") -> Dashboard:
     for other, title in BOARDS.items():
         if other != board:
             frame = frame.link(_board_link(other, title))
-    return frame.link(_page_link())
+    return frame.link(_page_link(evidence))
 
 
 def with_page(frame: Dashboard) -> Dashboard:
@@ -55,6 +58,15 @@ def with_page(frame: Dashboard) -> Dashboard:
     says = "Where a browser finds Almenara's own page, for links to the evidence."
     box = TextBoxVariable("page").label("Almenara's page").description(says).default_value(default)
     return frame.with_variable(box.current(option).options([option]))
+
+
+def filled(frame: Dashboard, rows: Mapping[str, Sequence[AnyPanel]]) -> Dashboard:
+    """With rows of panels, by their titles."""
+    for title, panels in rows.items():
+        frame = frame.with_row(Row(title))
+        for panel in panels:
+            frame = frame.with_panel(panel)
+    return frame
 
 
 def choice(
@@ -123,13 +135,13 @@ def _board_link(board: str, title: str) -> DashboardLink:
     )
 
 
-def _page_link() -> DashboardLink:
+def _page_link(path: str) -> DashboardLink:
     return (
         DashboardLink("Evidence")
         .type(DashboardLinkType.LINK)
         .icon("external link")
         .tooltip("Almenara's own page: the events, and the measurements behind them")
-        .url(f"{PAGE}/")
+        .url(f"{PAGE}{path}")
         .target_blank(True)
         .as_dropdown(False)
         .tags([])

@@ -1,8 +1,9 @@
 """ISP: what is blocked on one network, how and since when, and how its name servers and each step do."""
 
-from boards.frame import TO_SITE, begun, choice, marked, with_page
+from boards.frame import TO_SITE, begun, choice, filled, marked, with_page
 from boards.panels import (
     NONE_IS_GOOD,
+    SLOWLY,
     STATUS_WORDS,
     UP_WORDS,
     bands,
@@ -22,7 +23,7 @@ from boards.panels import (
     table,
 )
 from boards.tables import active_events
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
 from grafana_foundation_sdk.builders.table import Panel as Table
@@ -30,40 +31,42 @@ from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana_foundation_sdk.models import common, units
 
 HERE = 'vantage="$vantage"'
-SLOWLY = "30m"  # counters that grow once a period: rates over less would be noise
 
 
 def isp() -> Dashboard:
     """The dashboard."""
     says = "What is blocked on one network, how and since when, and how its name servers and each step do."
-    board = (
-        with_page(
-            begun("isp", says)
-            .with_variable(choice("vantage", "Vantage", "label_values(almenara_vantage_info, vantage)", several=False))
-            .with_variable(
-                choice("asn", "AS", f"label_values(almenara_vantage_info{{{HERE}}}, asn)", several=False, hidden=True)
-            )
+    board = with_page(
+        begun("isp", says, evidence="/networks/asn${asn}")
+        .with_variable(choice("vantage", "Vantage", "label_values(almenara_vantage_info, vantage)", several=False))
+        .with_variable(
+            choice("asn", "AS", f"label_values(almenara_vantage_info{{{HERE}}}, asn)", several=False, hidden=True)
         )
-        .with_row(Row("$vantage now"))
-        .with_panel(_whose())
-        .with_panel(_up())
-        .with_panel(_blocked())
-        .with_panel(_share())
-        .with_panel(_events())
-        .with_panel(_newest())
-        .with_panel(_what_and_how())
-        .with_panel(active_events("Active events", 'asn="$asn"', width=14))
-        .with_row(Row("Over time"))
-        .with_panel(_sites_over_time())
-        .with_panel(_methods_over_time())
-        .with_panel(_verdicts_over_time())
-        .with_row(Row("Name servers and steps"))
-        .with_panel(_resolver_health())
-        .with_panel(_resolver_queries())
-        .with_panel(_durations())
-        .with_panel(_failures())
     )
-    return marked(board, 'asn="$asn"')
+    content = {
+        "$vantage now": (
+            _whose(),
+            _up(),
+            _blocked(),
+            _share(),
+            _events(),
+            _newest(),
+            _what_and_how(),
+            active_events("Active events", 'asn="$asn"', width=14),
+        ),
+        "Over time": (
+            _sites_over_time(),
+            _methods_over_time(),
+            _verdicts_over_time(),
+        ),
+        "Name servers and steps": (
+            _resolver_health(),
+            _resolver_queries(),
+            _durations(),
+            _failures(),
+        ),
+    }
+    return marked(filled(board, content), 'asn="$asn"')
 
 
 def _whose() -> Stat:

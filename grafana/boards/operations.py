@@ -1,7 +1,8 @@
 """Operations: does Almenara itself do well? Control, vantages, schedule, store, budget, configuration."""
 
-from boards.frame import begun, choice, marked, with_page
+from boards.frame import begun, choice, filled, marked, with_page
 from boards.panels import (
+    SLOWLY,
     UP_WORDS,
     YES_WORDS,
     bands,
@@ -18,7 +19,7 @@ from boards.panels import (
     steps,
     table,
 )
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
 from grafana_foundation_sdk.builders.table import Panel as Table
@@ -26,47 +27,55 @@ from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
 from grafana_foundation_sdk.models import common, units
 
 HERE = 'instance=~"$instance"'
-SLOWLY = "30m"  # counters that grow once a period: rates over less would be noise
 BACKGROUND = common.BigValueColorMode.BACKGROUND
 
 
 def operations() -> Dashboard:
     """The dashboard."""
     says = "Does Almenara itself do well? Control, vantages, schedule, store, budget, configuration."
-    board = (
-        with_page(
-            begun("operations", says).with_variable(
-                choice("instance", "Instance", "label_values(almenara_build_info, instance)", everything=None)
-            )
+    board = with_page(
+        begun("operations", says).with_variable(
+            choice("instance", "Instance", "label_values(almenara_build_info, instance)", everything=None)
         )
-        .with_row(Row("Now"))
-        .with_panel(_scraped())
-        .with_panel(_control())
-        .with_panel(_store_up())
-        .with_panel(_reloaded())
-        .with_panel(_waiting())
-        .with_panel(_builds())
-        .with_row(Row("Control and vantages"))
-        .with_panel(_controls_over_time())
-        .with_panel(_vantages_over_time())
-        .with_row(Row("Queue"))
-        .with_panel(_measurements())
-        .with_panel(_running())
-        .with_panel(_lag())
-        .with_row(Row("Errors"))
-        .with_panel(_failures())
-        .with_panel(_inconclusive())
-        .with_row(Row("Store and budget"))
-        .with_panel(_stored())
-        .with_panel(_size())
-        .with_panel(_unsaved())
-        .with_panel(_budget())
-        .with_row(Row("Events and scraping"))
-        .with_panel(_events())
-        .with_panel(_scrape_time())
-        .with_panel(_scrape_size())
     )
-    return marked(board, HERE)
+    content = {
+        "Now": (
+            _scraped(),
+            _control(),
+            _store_up(),
+            _reloaded(),
+            _waiting(),
+            _builds(),
+        ),
+        "Control and vantages": (
+            _controls_over_time(),
+            _vantages_over_time(),
+        ),
+        "Queue": (
+            _measurements(),
+            _running(),
+            _lag(),
+            _period(),
+        ),
+        "Errors": (
+            _failures(),
+            _inconclusive(),
+        ),
+        "Store and budget": (
+            _stored(),
+            _size(),
+            _unsaved(),
+            _budget(),
+        ),
+        "Events and scraping": (
+            _events(),
+            _scrape_time(),
+            _scrape_size(),
+            _alerts(),
+            _undelivered(),
+        ),
+    }
+    return marked(filled(board, content), HERE)
 
 
 def _state(title: str, says: str, expression: str, legend: str, *, width: int, yes: bool = False) -> Stat:
@@ -142,20 +151,30 @@ def _vantages_over_time() -> StateTimeline:
 def _measurements() -> TimeSeries:
     says = "Measurements a minute on each vantage."
     rate = f"sum by (vantage) (rate(almenara_measurements_total{{{HERE}}}[$__rate_interval])) * 60"
-    panel = lines("Measurements", says, query(rate, "{{vantage}}"), unit=units.CountsPerMinute, width=8)
+    panel = lines("Measurements", says, query(rate, "{{vantage}}"), unit=units.CountsPerMinute, width=6)
     return stacked(panel).interval(SLOWLY)
 
 
 def _running() -> TimeSeries:
     says = "Measurements under way on each vantage."
     running = query(f"sum by (vantage) (almenara_measurements_running{{{HERE}}})", "{{vantage}}")
-    return stacked(lines("Under way", says, running, unit=units.Short, width=8))
+    return stacked(lines("Under way", says, running, unit=units.Short, width=6))
+
+
+def _of_each(title: str, says: str, metric: str, *, unit: str, width: int) -> TimeSeries:
+    """One of Almenara's own figures over time, a line for each instance."""
+    figure = query(f"max by (instance) ({metric}{{{HERE}}})", "{{instance}}")
+    return lines(title, says, figure, unit=unit, width=width)
 
 
 def _lag() -> TimeSeries:
     says = "How late the measurement is that is due for longest. It grows when more sites are due than can be measured in a period."
-    lag = query(f"max by (instance) (almenara_schedule_lag_seconds{{{HERE}}})", "{{instance}}")
-    return lines("Behind the schedule", says, lag, unit=units.Seconds, width=8)
+    return _of_each("Behind the schedule", says, "almenara_schedule_lag_seconds", unit=units.Seconds, width=6)
+
+
+def _period() -> TimeSeries:
+    says = "Time between two measurements of the site measured most often, as the budget has it. A gap: nothing is left of it."
+    return _of_each("Period", says, "almenara_schedule_period_seconds", unit=units.Seconds, width=6)
 
 
 def _failures() -> TimeSeries:
@@ -176,25 +195,23 @@ def _inconclusive() -> TimeSeries:
 
 def _stored() -> TimeSeries:
     says = "Measurements in the store. It falls when old ones are removed (`keep`)."
-    stored = query(f"max by (instance) (almenara_store_measurements{{{HERE}}})", "{{instance}}")
-    return lines("Measurements stored", says, stored, unit=units.Short, width=6)
+    return _of_each("Measurements stored", says, "almenara_store_measurements", unit=units.Short, width=6)
 
 
 def _size() -> TimeSeries:
     says = "The size of the store on the disk."
-    size = query(f"max by (instance) (almenara_store_size_bytes{{{HERE}}})", "{{instance}}")
-    return lines("Size of the store", says, size, unit=units.BytesIEC, width=6)
+    return _of_each("Size of the store", says, "almenara_store_size_bytes", unit=units.BytesIEC, width=6)
 
 
 def _unsaved() -> TimeSeries:
     says = "Measurements that wait to be stored. They are lost if Almenara ends before the store is well again."
-    unsaved = query(f"max by (instance) (almenara_measurements_unsaved{{{HERE}}})", "{{instance}}")
-    return lines("Not yet stored", says, unsaved, unit=units.Short, width=6).axis_soft_max(1).decimals(0)
+    panel = _of_each("Not yet stored", says, "almenara_measurements_unsaved", unit=units.Short, width=6)
+    return panel.axis_soft_max(1).decimals(0)
 
 
 def _budget() -> TimeSeries:
     says = "What measuring took of the line today (UTC), and the most it may take, where the configuration sets one."
-    panel = lines(
+    return lines(
         "Budget of the day",
         says,
         query(f"max by (instance) (almenara_budget_used_bytes{{{HERE}}})", "{{instance}}: used"),
@@ -202,7 +219,6 @@ def _budget() -> TimeSeries:
         unit=units.BytesIEC,
         width=6,
     )
-    return panel
 
 
 def _events() -> TimeSeries:
@@ -213,11 +229,21 @@ def _events() -> TimeSeries:
 
 def _scrape_time() -> TimeSeries:
     says = "How long /metrics takes to answer."
-    took = query(f"max by (instance) (scrape_duration_seconds{{{HERE}}})", "{{instance}}")
-    return lines("Scrape: duration", says, took, unit=units.Seconds, width=8)
+    return _of_each("Scrape: duration", says, "scrape_duration_seconds", unit=units.Seconds, width=8)
 
 
 def _scrape_size() -> TimeSeries:
     says = "Series of each Almenara."
-    samples = query(f"max by (instance) (scrape_samples_scraped{{{HERE}}})", "{{instance}}")
-    return lines("Scrape: series", says, samples, unit=units.Short, width=8)
+    return _of_each("Scrape: series", says, "scrape_samples_scraped", unit=units.Short, width=8)
+
+
+def _alerts() -> TimeSeries:
+    says = "Attempts to tell somebody of events, in an hour, by channel and by what came of them."
+    tried = query(f"sum by (channel, result) (increase(almenara_alerts_total{{{HERE}}}[1h]))", "{{channel}}: {{result}}")
+    return lines("Alerts", says, tried, unit=units.Short, width=12).decimals(0)
+
+
+def _undelivered() -> TimeSeries:
+    says = "Messages that wait, or were given up; `almenara alerts` lists them. Those are sent again by hand only."
+    left = query(f"sum by (channel, state) (almenara_alerts_undelivered{{{HERE}}})", "{{channel}}: {{state}}")
+    return lines("Not told", says, left, unit=units.Short, width=12).decimals(0)

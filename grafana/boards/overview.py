@@ -1,6 +1,6 @@
 """Overview: which sites are blocked on which ISPs now, what is going on, and how much of it all is seen."""
 
-from boards.frame import TO_ISP, TO_SITE, begun, choice, marked, with_page
+from boards.frame import TO_ISP, TO_SITE, begun, choice, filled, marked, with_page
 from boards.panels import (
     NONE_IS_GOOD,
     STATUS_WORDS,
@@ -24,7 +24,7 @@ from boards.panels import (
     table,
 )
 from boards.tables import active_events
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.table import Panel as Table
 from grafana_foundation_sdk.builders.timeseries import Panel as TimeSeries
@@ -40,29 +40,32 @@ SETTLED = 'status=~"ok|blocked|geoblocked"'
 def overview() -> Dashboard:
     """The dashboard."""
     says = "Which news sites are blocked on which ISPs now, what is going on, and how much of it all is seen."
-    board = (
-        with_page(
-            begun("overview", says)
-            .with_variable(choice("site", "Site", "label_values(almenara_site_status, site)"))
-            .with_variable(choice("vantage", "Vantage", "label_values(almenara_vantage_info, vantage)"))
-        )
-        .with_row(Row("Now"))
-        .with_panel(_blocked())
-        .with_panel(_events())
-        .with_panel(_outages())
-        .with_panel(_coverage())
-        .with_panel(_newest())
-        .with_row(Row("Sites and ISPs"))
-        .with_panel(_matrix())
-        .with_panel(active_events("Active events", 'site=~"$site|"', width=24))
-        .with_panel(_vantages())
-        .with_row(Row("Over time"))
-        .with_panel(_share_over_time())
-        .with_panel(_events_over_time())
-        .with_panel(_verdicts_over_time())
-        .with_panel(_coverage_over_time())
+    board = with_page(
+        begun("overview", says)
+        .with_variable(choice("site", "Site", "label_values(almenara_site_status, site)"))
+        .with_variable(choice("vantage", "Vantage", "label_values(almenara_vantage_info, vantage)"))
     )
-    return marked(board, 'site=~"$site"')
+    content = {
+        "Now": (
+            _blocked(),
+            _events(),
+            _outages(),
+            _coverage(),
+            _newest(),
+        ),
+        "Sites and ISPs": (
+            _matrix(),
+            active_events("Active events", 'site=~"$site|"', width=24),
+            _vantages(),
+        ),
+        "Over time": (
+            _share_over_time(),
+            _events_over_time(),
+            _verdicts_over_time(),
+            _coverage_over_time(),
+        ),
+    }
+    return marked(filled(board, content), 'site=~"$site"')
 
 
 def _blocked() -> Stat:
@@ -90,9 +93,9 @@ def _outages() -> Stat:
 def _coverage() -> Stat:
     says = (
         "Sites with a measurement from the last three periods, of all that are to be measured. No data is not a good sign: "
-        "what is not covered may be blocked. Sites that `metrics: sites` leaves out count as not covered."
+        "what is not covered may be blocked."
     )
-    covered = now(f"{_with_data('')} / {_configured('')}", "coverage")
+    covered = now(_covered(""), "coverage")
     panel = number("Coverage", says, covered, unit=units.PercentUnit, width=4).min(0).max(1)
     return panel.thresholds(steps((None, "dark-red"), (0.8, "orange"), (0.95, "light-green"))).no_value("no data")
 
@@ -104,12 +107,11 @@ def _newest() -> Stat:
     return panel.thresholds(steps((None, "light-green"), (1800, "orange"), (5400, "dark-red"))).no_value("no data")
 
 
-def _with_data(by: str) -> str:
-    return f'sum{by} (count by (vantage) (max by (vantage, site) (almenara_site_status{{status="ok", {VANTAGE}}})))'
-
-
-def _configured(by: str) -> str:
-    return f"sum{by} (max by (vantage) (almenara_sites_configured{{{VANTAGE}}}))"
+def _covered(by: str) -> str:
+    fresh, configured = (
+        f"sum{by} (max by (vantage) (almenara_sites_{one}{{{VANTAGE}}}))" for one in ("fresh", "configured")
+    )
+    return f"{fresh} / ({configured} > 0)"
 
 
 def _matrix() -> Table:
@@ -143,7 +145,7 @@ def _vantages() -> Table:
         f"max by (vantage) (almenara_vantage_up{{{VANTAGE}}})",
         count.format(status='"blocked"', vantage=VANTAGE),
         f"max by (vantage) (almenara_sites_configured{{{VANTAGE}}})",
-        f"{_with_data(' by (vantage)')} / {_configured(' by (vantage)')}",
+        _covered(" by (vantage)"),
         f"time() - max by (vantage) (almenara_last_measurement_timestamp_seconds{{{VANTAGE}}})",
     ]
     shown = columns(
@@ -190,7 +192,7 @@ def _verdicts_over_time() -> TimeSeries:
 
 def _coverage_over_time() -> TimeSeries:
     says = "Sites with a measurement from the last three periods, of all that are to be measured, on each vantage."
-    covered = f"{_with_data(' by (vantage)')} / {_configured(' by (vantage)')}"
+    covered = _covered(" by (vantage)")
     return lines(
         "Coverage over time", says, query(covered, "{{vantage}}"), unit=units.PercentUnit, width=12
     ).axis_soft_max(1)

@@ -4,7 +4,7 @@ No colour says anything alone: each state has its word and sign as well. Colours
 has a shade of each for the dark and the light theme.
 """
 
-from typing import Any
+from typing import Any, TypeVar
 
 from grafana_foundation_sdk.builders.common import (
     ReduceDataOptions,
@@ -35,6 +35,10 @@ from grafana_foundation_sdk.models.dashboard import (
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
 SOURCE = common.DataSourceRef(type_val="prometheus", uid="${datasource}")
+SLOWLY = "30m"  # for counters that grow once a period: rates over less would be noise
+
+Panel = TypeVar("Panel", Stat, TimeSeries, StateTimeline, Table)
+AnyPanel = Stat | TimeSeries | StateTimeline | Table
 
 # A status as a number, the graver the higher, so that the gravest shows where several are one cell.
 STATUSES = {
@@ -96,20 +100,26 @@ def steps(*colours: tuple[float | None, str]) -> ThresholdsConfig:
     )
 
 
-NONE_IS_GOOD = steps((None, "light-green"), (1, "dark-red"))
-
-
-def number(title: str, says: str, *queries: Dataquery, unit: str, width: int, height: int = 4) -> Stat:
-    """A figure, or a few beside each other."""
+def headed(panel: Panel, title: str, says: str, *queries: Dataquery, unit: str, width: int, height: int) -> Panel:
+    """What every panel has."""
     return (
-        Stat()
-        .title(title)
+        panel.title(title)
         .description(says)
         .datasource(SOURCE)
         .targets(list(queries))
         .unit(unit)
         .span(width)
         .height(height)
+    )
+
+
+NONE_IS_GOOD = steps((None, "light-green"), (1, "dark-red"))
+
+
+def number(title: str, says: str, *queries: Dataquery, unit: str, width: int, height: int = 4) -> Stat:
+    """A figure, or a few beside each other."""
+    return (
+        headed(Stat(), title, says, *queries, unit=unit, width=width, height=height)
         .reduce_options(ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         .color_mode(common.BigValueColorMode.VALUE)
         .graph_mode(common.BigValueGraphMode.NONE)
@@ -118,22 +128,20 @@ def number(title: str, says: str, *queries: Dataquery, unit: str, width: int, he
     )
 
 
+def legend(*, shown: bool) -> VizLegendOptions:
+    """A list below the chart."""
+    listed = VizLegendOptions().display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
+    return listed.show_legend(shown).calcs([])
+
+
 def lines(title: str, says: str, *queries: Dataquery, unit: str, width: int, height: int = 8) -> TimeSeries:
     """Lines over time, with gaps where there is no data."""
-    legend = VizLegendOptions().display_mode(common.LegendDisplayMode.LIST).placement(common.LegendPlacement.BOTTOM)
     return (
-        TimeSeries()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(list(queries))
-        .unit(unit)
-        .span(width)
-        .height(height)
+        headed(TimeSeries(), title, says, *queries, unit=unit, width=width, height=height)
         .min(0)
         .line_width(2)
         .color_scheme(FieldColor().mode(FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
-        .legend(legend.show_legend(True).calcs([]))
+        .legend(legend(shown=True))
         .tooltip(VizTooltipOptions().mode(common.TooltipDisplayMode.MULTI).sort(common.SortOrder.DESCENDING))
     )
 
@@ -148,14 +156,7 @@ def bands(
 ) -> StateTimeline:
     """A band per series that shows its states, in words and colours, over time."""
     return (
-        StateTimeline()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(list(queries))
-        .unit(units.NoUnit)
-        .span(width)
-        .height(height)
+        headed(StateTimeline(), title, says, *queries, unit=units.NoUnit, width=width, height=height)
         .mappings(shown)
         .merge_values(True)
         .show_value(common.VisibilityMode.AUTO)
@@ -165,13 +166,7 @@ def bands(
         .per_page(20)
         .color_scheme(FieldColor().mode(FieldColorModeId.THRESHOLDS))
         .thresholds(steps((None, "text")))
-        .legend(
-            VizLegendOptions()
-            .display_mode(common.LegendDisplayMode.LIST)
-            .placement(common.LegendPlacement.BOTTOM)
-            .show_legend(False)
-            .calcs([])
-        )
+        .legend(legend(shown=False))
         .tooltip(VizTooltipOptions().mode(common.TooltipDisplayMode.SINGLE).sort(common.SortOrder.NONE))
     )
 
@@ -179,14 +174,7 @@ def bands(
 def table(title: str, says: str, *queries: Dataquery, width: int, height: int = 8, unit: str = units.NoUnit) -> Table:
     """Rows and columns."""
     return (
-        Table()
-        .title(title)
-        .description(says)
-        .datasource(SOURCE)
-        .targets(list(queries))
-        .unit(unit)
-        .span(width)
-        .height(height)
+        headed(Table(), title, says, *queries, unit=unit, width=width, height=height)
         .cell_height(common.TableCellHeight.SM)
         .filterable(True)
         .thresholds(steps((None, "text")))

@@ -1,6 +1,6 @@
 """Site: one site on every ISP: open or not, by what means, since when, and how long each phase takes."""
 
-from boards.frame import TO_ISP, begun, choice, marked, with_page
+from boards.frame import TO_ISP, begun, choice, filled, marked, with_page
 from boards.panels import (
     STATUS_WORDS,
     bands,
@@ -21,7 +21,7 @@ from boards.panels import (
     words,
 )
 from boards.tables import active_events
-from grafana_foundation_sdk.builders.dashboard import Dashboard, Row
+from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.builders.stat import Panel as Stat
 from grafana_foundation_sdk.builders.statetimeline import Panel as StateTimeline
 from grafana_foundation_sdk.builders.table import Panel as Table
@@ -36,27 +36,28 @@ FAILS = words({1: ("✖ fails", "orange")}, absent="does not fail")
 def site() -> Dashboard:
     """The dashboard."""
     says = "One site on every ISP: open or not, by what means, since when, and how long each phase takes."
-    board = (
-        with_page(
-            begun("site", says)
-            .with_variable(choice("site", "Site", "label_values(almenara_site_status, site)", several=False))
-            .with_variable(choice("vantage", "Vantage", 'label_values(almenara_site_status{site="$site"}, vantage)'))
-        )
-        .with_row(Row("$site now"))
-        .with_panel(_states())
-        .with_panel(_everywhere())
-        .with_panel(_methods())
-        .with_panel(_failures())
-        .with_row(Row("Over time"))
-        .with_panel(_states_over_time())
-        .with_panel(_methods_over_time())
-        .with_panel(_failures_over_time())
-        .with_panel(_confidence_over_time())
-        .with_panel(active_events("Active events", 'site="$site"', width=12))
-        .with_row(Row("Phases"))
-        .with_panel(_phases())
+    board = with_page(
+        begun("site", says, evidence="/sites/${site}")
+        .with_variable(choice("site", "Site", "label_values(almenara_site_status, site)", several=False))
+        .with_variable(choice("vantage", "Vantage", 'label_values(almenara_site_status{site="$site"}, vantage)'))
     )
-    return marked(board, 'site="$site"')
+    content = {
+        "$site now": (
+            _states(),
+            _everywhere(),
+            _methods(),
+            _failures(),
+        ),
+        "Over time": (
+            _states_over_time(),
+            _methods_over_time(),
+            _failures_over_time(),
+            _confidence_over_time(),
+            active_events("Active events", 'site="$site"', width=12),
+        ),
+        "Phases": (_phases(),),
+    }
+    return marked(filled(board, content), 'site="$site"')
 
 
 def _states() -> Stat:

@@ -23,17 +23,21 @@ def active_events(title: str, selector: str, *, width: int, height: int = 8) -> 
     )
     active = f"almenara_active_event{{{selector}}}"
     labels = "kind, site, isp, asn, incident, event"
-    # The events have no time of their own here: since when this range of time has them.
-    since = f"min by (event) (min_over_time(timestamp({active})[$__range:$__interval])) * 1000"
+    began = "almenara_active_event_started_timestamp_seconds"
+    since = f"max by (event) ({began} and on (job, instance, event) {active}) * 1000"
     shown = columns(
-        Value_B="Since (in this range)", kind="Kind", site="Site", isp="ISP", asn="AS", incident="Incident", event="Event"
+        Value_B="Since", kind="Kind", site="Site", isp="ISP", asn="AS", incident="Incident", event="Event"
     )  # fmt: skip
     return (
         table(title, says, rows(f"max by ({labels}) ({active})"), rows(since, ref="B"), width=width, height=height)
-        .transformations([merged(), *shown, ordered("Since (in this range)", falling=True)])
-        .override_by_name("Since (in this range)", in_unit(units.DatetimeDefault))
+        .transformations([merged(), *shown, ordered("Since", falling=True)])
+        .override_by_name("Since", in_unit(units.DatetimeDefault))
         .override_by_name("Kind", in_words(KINDS))
-        .override_by_name("Site", linked(("This site", TO_SITE + "${__value.text}")))
+        .override_by_name(
+            "Site",
+            linked(("This site", TO_SITE + "${__value.text}"), ("Its evidence", PAGE + "/sites/${__value.text}")),
+        )
+        .override_by_name("AS", linked(("Its evidence", PAGE + "/networks/asn${__value.text}")))
         .override_by_name("Event", linked(("The evidence", PAGE + "/events/${__value.text}")))
         .override_by_name("Incident", linked(("The incident", PAGE + "/incidents/${__value.text}")))
         .no_value("nothing is going on")

@@ -7,7 +7,7 @@ from prometheus_client.core import Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
-from monitor.metrics import concluded, running, sites, vantages
+from monitor.metrics import concluded, running, sites, telling, vantages
 from monitor.metrics.scrape import Scrape
 
 OPENMETRICS = "application/openmetrics-text;version=1.0.0"
@@ -22,14 +22,21 @@ class Scraped(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Every metric that can be told now."""
-        for told in (sites, vantages, concluded, running):
+        for told in (sites, vantages, concluded, telling, running):
             yield from told.families(self._scrape)
 
 
-def exposition(scrape: Scrape, accept: str, *, compressed: bool) -> tuple[bytes, str]:
-    """The text, and its media type. accept: what the client can read; Prometheus prefers OpenMetrics."""
-    # Of the client's own words only whether the format is among them: others' versions are nothing we speak.
-    encode, media_type = choose_encoder(OPENMETRICS if "application/openmetrics-text" in accept.lower() else "")
+def is_openmetrics(accept: str) -> bool:
+    """Whether a client that says so reads OpenMetrics, which Prometheus prefers.
+
+    Of its own words only whether the format is among them: others' versions are nothing we speak.
+    """
+    return "application/openmetrics-text" in accept.lower()
+
+
+def exposition(scrape: Scrape, *, openmetrics: bool = False, compressed: bool = False) -> tuple[bytes, str]:
+    """The text, and its media type."""
+    encode, media_type = choose_encoder(OPENMETRICS if openmetrics else "")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(Scraped(scrape))
     text = encode(registry)

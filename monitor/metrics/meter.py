@@ -1,6 +1,7 @@
 """What only metrics remember: the newest outcome of every site, of every control, of reloading; and who waits how long."""
 
 import asyncio
+import math
 import time
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from monitor.config import Config, SiteConfig
+from monitor.config_alerts import channel_of
 from monitor.metrics import words
 from monitor.metrics.counting import Counting
 from monitor.metrics.scrape import Newest, Scrape, Sign
@@ -31,6 +33,7 @@ class Meter:
         self.newest: dict[tuple[str, str], Newest] = {}
         self.vantages: dict[str, Sign] = {}
         self.controls: dict[str, Sign] = {}
+        self.slept: datetime | None = None  # when the budget was last seen to let nothing be measured
         self._store, self._patience_s = store, patience_s
         self._waiting: dict[object, float] = {}
         self._reading: asyncio.Future[Figures | None] | None = None
@@ -64,7 +67,11 @@ class Meter:
         before = self.newest.get((url, vantage))
         if before is None or before.started <= one.started:
             self.newest[url, vantage] = replace(one, verdict=replace(one.verdict, reasons=()))
-        sign = Sign(started=one.started, heard=one.heard, well=one.outcome.online is not False)
+        known = self.vantages.get(vantage)
+        sign = Sign(
+            started=one.started, heard=one.heard, well=one.outcome.online is not False,
+            asn=one.asn or (known.asn if known else ""),
+        )  # fmt: skip
         _keep_later(self.vantages, vantage, sign)
 
     def only(self, urls: Container[str]) -> None:
@@ -94,13 +101,18 @@ class Meter:
         waited_s = 0.0 if since is None else time.monotonic() - since
         return max(0.0, waited_s, 0.0 if due is None else (now - due).total_seconds())
 
-    def scrape(self, config: Config, sites: Sequence[SiteConfig], **others: Any) -> Scrape:
+    def scrape(
+        self, config: Config, sites: Sequence[SiteConfig], *, now: datetime, stretch: float, **others: Any
+    ) -> Scrape:
         """What a scrape tells. sites: those that are watched; others: fields of a Scrape that the service knows."""
         control = (config.control.vantage,) if config.control.vantage else ()
+        self.slept = now if math.isinf(stretch) else self.slept
         return Scrape(
+            now=now, stretch=stretch, slept=self.slept,
             newest=self.newest.copy(), signs=self.vantages.copy(), controls=self.controls.copy(),
             helpers=(*config.control.helpers, *control), resolvers=self.counting.resolvers,
             wanted=frozenset(config.metrics.sites), tags={site.url: site.tags for site in sites if site.tags},
+            channels={channel_of(alert.to) for alert in config.alerts or ()} - {""},
             site_budget_s=config.measure.budget_s, started=self.started, reloaded=self.reloaded,
             reloaded_at=self.reloaded_at, **others,
         )  # fmt: skip

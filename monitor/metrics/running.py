@@ -1,5 +1,6 @@
 """The metrics of the service itself: controls, store, schedule, budget, configuration, version."""
 
+import math
 import platform
 from collections.abc import Iterator
 
@@ -19,6 +20,8 @@ def families(scrape: Scrape) -> Iterator[Metric]:
     yield from _store(scrape)
     yield single("lists_waiting_sites", scrape.waiting)
     yield single("schedule_lag_seconds", scrape.lag_s)
+    if scrape.watched:
+        yield single("schedule_period_seconds", math.inf if scrape.paused else scrape.shortest_s)
     if scrape.budget is not None:
         yield single("budget_bytes_limit", scrape.budget)
     yield single("budget_used_bytes", scrape.used)

@@ -1,5 +1,6 @@
 """All that one scrape tells of, as it was at one moment: taken in the service's loop, told in a thread."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
@@ -27,20 +28,22 @@ class Newest(Struct, frozen=True, kw_only=True):
 
 
 class Sign(Struct, frozen=True, kw_only=True):
-    """The last sign of life: of a vantage, or of a control. well: online, or answering."""
+    """The last sign of life: of a vantage, or of a control. well: online, or answering. asn: where it was known last."""
 
     started: datetime
     heard: datetime
     well: bool
+    asn: str = ""
 
 
 class Scrape(Struct, frozen=True, kw_only=True):
     """watched: URL -> seconds between two measurements. newest, running: by URL and vantage. networks: of the vantages.
 
     wanted: hosts and `tag:TAG` of the sites that are told of one by one; none: all. tags: of each URL. site_budget_s: what
-    measuring one may take. paused: the day's budget is spent. signs, controls: the last sign of life of each vantage,
-    and of each control in `helpers`. active: events that go on; incidents: theirs. figures: None where the store does
-    not tell them. troubled: it does not take measurements.
+    measuring one may take. stretch: of all periods, for the budget's sake; inf: nothing is left of it. slept: when it was
+    so last. signs, controls: the last sign of life of each vantage, and of each control in `helpers`. absent: vantages
+    that are not there now. active: events that go on; incidents: theirs. figures: None where the store does not tell
+    them. troubled: it does not take measurements.
     """
 
     now: datetime
@@ -50,15 +53,18 @@ class Scrape(Struct, frozen=True, kw_only=True):
     wanted: Collection[str]
     tags: Mapping[str, Collection[str]]
     site_budget_s: float
-    paused: bool
+    stretch: float
+    slept: datetime | None
     networks: Mapping[str, Network]
     resolvers: Mapping[str, Resolvers]
     signs: Mapping[str, Sign]
     helpers: Sequence[str]
     controls: Mapping[str, Sign]
+    absent: Collection[str]
     active: Sequence[Event]
     incidents: Mapping[str, str]
     figures: Figures | None
+    channels: Collection[str]
     troubled: bool
     unsaved: int
     waiting: int
@@ -73,6 +79,11 @@ class Scrape(Struct, frozen=True, kw_only=True):
     def shortest_s(self) -> float:
         """The shortest period of all sites; 0 where none is watched."""
         return min(self.watched.values(), default=0.0)
+
+    @property
+    def paused(self) -> bool:
+        """Does the budget let no site be measured but those that changed?"""
+        return math.isinf(self.stretch)
 
     def age_s(self, moment: datetime) -> float:
         """Seconds since then."""

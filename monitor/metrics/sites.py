@@ -42,14 +42,18 @@ def _of_all(told: Told, samples: Callable[[Newest], Samples]) -> Samples:
 
 def _told(scrape: Scrape) -> Told:
     worst: dict[Labels, Newest] = {}
-    for (url, vantage), one in filter(partial(_is_told, scrape), scrape.newest.items()):
+    for (url, vantage), one in fresh(scrape):
         before = worst.get((one.site, vantage))
-        if before is None or _badness(before) < _badness(one):
+        if _is_wanted(scrape, url, one.site) and (before is None or _badness(before) < _badness(one)):
             worst[one.site, vantage] = one
-        del url
     return [
-        ((words.plain(site), vantage, one.asn), one) for (site, vantage), one in sorted(worst.items(), key=_by_labels)
+        ((words.site(site), vantage, one.asn), one) for (site, vantage), one in sorted(worst.items(), key=_by_labels)
     ]
+
+
+def fresh(scrape: Scrape) -> Iterator[tuple[Pair, Newest]]:
+    """What is watched, and of which something was heard lately."""
+    return filter(partial(_is_fresh, scrape), scrape.newest.items())
 
 
 def _by_labels(item: tuple[Labels, Newest]) -> Labels:
@@ -60,10 +64,9 @@ def _badness(one: Newest) -> tuple[int, float]:
     return _WORSE.index(one.verdict.status), one.started.timestamp()
 
 
-def _is_told(scrape: Scrape, item: tuple[Pair, Newest]) -> bool:
-    """Is it watched, wanted, and was something heard of it lately?"""
+def _is_fresh(scrape: Scrape, item: tuple[Pair, Newest]) -> bool:
     (url, vantage), one = item
-    if url not in scrape.watched or vantage not in scrape.networks or not _is_wanted(scrape, url, one.site):
+    if url not in scrape.watched or vantage not in scrape.networks:
         return False
     fresh_s = PERIODS * max(scrape.watched[url], one.period_s)
     if (url, vantage) in scrape.running:  # a site that times out takes longer than a short period

@@ -1,14 +1,15 @@
 """The metrics of each vantage: is it there, and what has come of all that was measured on it."""
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client.core import Metric
 
-from monitor.metrics import words
+from monitor.metrics import sites, words
 from monitor.metrics.catalogue import counter, gauge, histogram, info
 from monitor.metrics.counting import BUCKETS
-from monitor.metrics.scrape import PERIODS, Scrape
+from monitor.metrics.scrape import PERIODS, Scrape, Sign
 from monitor.models import Status
 from monitor.outcome import STEPS
 from monitor.store import Counts, Tallied, Tally
@@ -17,31 +18,35 @@ from monitor.store import Counts, Tallied, Tally
 def families(scrape: Scrape) -> Iterator[Metric]:
     """What memory tells, then what the store does."""
     up, last, known = gauge("vantage_up"), gauge("last_measurement_timestamp_seconds"), info("vantage_info")
-    sites, running = gauge("sites_configured"), gauge("measurements_running")
+    configured, fresh, running = gauge("sites_configured"), gauge("sites_fresh"), gauge("measurements_running")
+    heard = Counter(vantage for (_, vantage), _ in sites.fresh(scrape))
     for vantage, network in scrape.networks.items():
         known.add_metric((), {
             "vantage": vantage, "asn": words.asn(network), "isp": words.plain(network.isp),
             "country": words.plain(network.country),
         })  # fmt: skip
-        sites.add_metric((vantage,), len(scrape.watched))
+        configured.add_metric((vantage,), len(scrape.watched))
+        fresh.add_metric((vantage,), heard[vantage])
         running.add_metric((vantage,), sum(on == vantage for _, on in scrape.running))
         sign = scrape.signs.get(vantage)
+        up.add_metric((vantage,), sign is not None and sign.well and not _silent(scrape, vantage, sign))
         if sign is not None:
             last.add_metric((vantage,), sign.started.timestamp())
-            up.add_metric((vantage,), sign.well and not _silent(scrape, vantage))
-    yield from (up, known, last, sites, running)
+    yield from (up, known, last, configured, fresh, running)
     if scrape.figures is not None:
         yield from _counted(scrape, scrape.figures.counts)
 
 
-def _silent(scrape: Scrape, vantage: str) -> bool:
-    """Did nothing come for three of the shortest periods, though it should have?"""
+def _silent(scrape: Scrape, vantage: str, sign: Sign) -> bool:
+    """Is it not there, or did nothing come for three of the shortest periods, though it should have?"""
+    if vantage in scrape.absent:
+        return True
     if scrape.paused or not scrape.watched:
         return False
     patience_s = PERIODS * scrape.shortest_s
     if any(on == vantage for _, on in scrape.running):
         patience_s += scrape.site_budget_s
-    return scrape.age_s(scrape.signs[vantage].heard) > patience_s
+    return scrape.age_s(max(sign.heard, scrape.slept or sign.heard)) > patience_s
 
 
 def _counted(scrape: Scrape, counts: Counts) -> Iterator[Metric]:

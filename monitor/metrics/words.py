@@ -1,5 +1,6 @@
 """The values that labels may have. None comes from a peer: they are ours, or the configuration's, or `other`."""
 
+import hashlib
 from collections.abc import Mapping
 
 from monitor import failures
@@ -15,7 +16,8 @@ METHODS = frozenset(METHOD_WORDS)
 FAILURES = (
     failures.NAMES | {"http_status_4xx", "http_status_5xx"} | {method.partition(".")[2] for method in METHOD_WORDS}
 )
-LONGEST = 128  # characters
+LONGEST, LONGEST_HOST = 128, 260  # characters
+_DIGEST = 12  # of what is cut off
 SYSTEM = "system"
 
 
@@ -34,14 +36,20 @@ def asn(network: Network | None) -> str:
     return str(network.asn) if network is not None and network.asn else ""
 
 
-def plain(text: str | None) -> str:
-    """A text that a metric can carry whatever is in it, of a bounded length."""
-    text = (text or "")[:LONGEST]
-    return (
-        text
-        if text.isprintable()
-        else "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
-    )
+def plain(text: str | None, most: int = LONGEST) -> str:
+    """A text that a metric can carry whatever is in it, of a bounded length. Two that differ beyond it stay two."""
+    text = text or ""
+    if len(text) > most:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST]
+        text = f"{text[: most - _DIGEST - 1]}~{digest}"
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
+def site(text: str | None) -> str:
+    """A host, whole: it leads to its page."""
+    return plain(text, LONGEST_HOST)
 
 
 class Resolvers:

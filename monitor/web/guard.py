@@ -1,15 +1,18 @@
-"""Who may change something here, and who may have something measured.
+"""Who may change something here, who may have something measured, and who may read what is not for everyone.
 
 The dangers: pages that the user's browser has open and that send requests here (cross-site), or that give their own name
 our address (DNS rebinding); and strangers, where a reverse proxy opens to the world what was meant for this machine.
 """
 
+import hmac
 import ipaddress
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
+
+from monitor.config import WebConfig
 
 _FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
 # Names that nobody can own on the internet, and so point at us from a page of his.
@@ -18,37 +21,91 @@ _HOME_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 Checks = tuple[tuple[Callable[[Request], bool], str], ...]
 
 
-def changing(request: Request) -> str | None:
-    """Why a request may not change anything; None where it may."""
+def changing(request: Request, web: WebConfig) -> str | None:
+    """Why a request may not change anything; None where it may: it has the token, or nobody else can come here at all."""
+    if "authorization" in request.headers:
+        return None if _has_token(request, web) else "not with that token"
     checks: Checks = (
+        (lambda _: _listens_here(web), "only with the token (web.token)"),
         (_from_here, "only for this machine"),
         (_undisguised, "not through a proxy"),
         (_named_as_here, "not by that host name"),
-        (_own_origin, "not from another site's page"),
+        (_own_page, "not from another site's page"),
     )
     return _first(checks, request)
 
 
-def measuring(request: Request, listen: str, *, stray: bool) -> str | None:
+def watching(request: Request, web: WebConfig) -> str | None:
+    """Why a request may not read how the service does; None where it may. What is public is not this."""
+    checks: Checks = (
+        (_own_origin, "not for another site's page"),
+        (lambda request: _named_as_known(request, _names(web)), "not by that host name: see web: hosts"),
+    )
+    return _first(checks, request)
+
+
+def measuring(request: Request, web: WebConfig, *, stray: bool) -> str | None:
     """Why a request may not have anything measured; None where it may.
 
-    listen: as configured; beyond loopback others may ask. stray: a site that is not configured, for which no client is
-    believed that he is no browser.
+    web: beyond loopback others may ask. stray: a site that is not configured, for which no client is believed that he is
+    no browser.
     """
 
     def named(request: Request) -> bool:
-        host = host_of(listen)
+        host = host_of(web.listen)
         if host == "localhost" or is_loopback(host):
             return _named_as_here(request)
-        return _named_as_known(request, host) or not (stray or _browser(request))
+        return _named_as_known(request, _names(web)) or not (stray or _browser(request))
 
     checks: Checks = (
         (_undisguised, "not through a proxy"),
-        (_own_origin, "not from another site's page"),
+        (_own_page, "not from another site's page"),
         (_says_whence, "not from a browser that does not say whose page asks"),
         (named, "not by that host name"),
     )
     return _first(checks, request)
+
+
+def reading(request: Request, web: WebConfig) -> str | None:
+    """Why a request may not read pages and data; None where it may.
+
+    What a volunteer measures is nobody else's business: a page of another site that his browser has open must not learn
+    it, neither by our address under a name of its own nor by asking in his name. What is public everyone may read.
+    """
+    if is_public(request, web):
+        return None
+    checks: Checks = ((_named_for(web), "not by that host name"), (_visits, "not from another site's page"))
+    return _first(checks, request)
+
+
+def is_public(request: Request, web: WebConfig) -> bool:
+    """Is it asked for by the name under which everyone may read?"""
+    return web.public is not None and request.headers.get("host", "").lower() == urlsplit(web.public).netloc
+
+
+def _has_token(request: Request, web: WebConfig) -> bool:
+    scheme, _, told = request.headers["authorization"].partition(" ")
+    if web.token is None or scheme.lower() != "bearer":
+        return False
+    return hmac.compare_digest(told.strip().encode(), web.token.encode())
+
+
+def _listens_here(web: WebConfig) -> bool:
+    """Only for this machine?"""
+    host = host_of(web.listen)
+    return host == "localhost" or is_loopback(host)
+
+
+def _named_for(web: WebConfig) -> Callable[[Request], bool]:
+    if _listens_here(web):
+        return _named_as_here
+    return lambda request: _named_as_known(request, _names(web))
+
+
+def _visits(request: Request) -> bool:
+    """Somebody follows a link to here, or a page of ours asks; no page of another site's in the background."""
+    site = request.headers.get("sec-fetch-site", "none")
+    return site in ("none", "same-origin") or request.headers.get("sec-fetch-mode") == "navigate"
 
 
 def host_of(endpoint: str) -> str:
@@ -89,19 +146,24 @@ def _named_as_here(request: Request) -> bool:
     return host == "localhost" or is_loopback(host)
 
 
-def _named_as_known(request: Request, listens: str) -> bool:
+def _named_as_known(request: Request, names: Collection[str]) -> bool:
     """The same, where others may ask: by an address, or by a name that no page on the internet can have."""
     host = host_of(request.headers.get("host", ""))
-    return bool(host) and (
-        _address(host) is not None or is_home_name(host) or host in (listens, socket.gethostname().lower())
-    )
+    return bool(host) and (_address(host) is not None or is_home_name(host) or host in names)
+
+
+def _names(web: WebConfig) -> set[str]:
+    """Those that are the machine's own, as configured and by itself."""
+    return {host_of(web.listen), socket.gethostname().lower(), *web.hosts}
+
+
+def _own_page(request: Request) -> bool:
+    return _own_origin(request) and request.headers.get("sec-fetch-site") in (None, "none", "same-origin")
 
 
 def _own_origin(request: Request) -> bool:
-    site = request.headers.get("sec-fetch-site")
     origin = request.headers.get("origin")
-    own = origin is None or origin == f"{request.scope['scheme']}://{request.headers.get('host')}"
-    return own and site in (None, "none", "same-origin")
+    return origin is None or origin == f"{request.scope['scheme']}://{request.headers.get('host')}"
 
 
 def _browser(request: Request) -> bool:

@@ -99,7 +99,7 @@ async def _answer(service: Probing, request: Request, quota: Quota) -> Response:
 
 
 def _allow(request: Request, web: WebConfig, *, stray: bool) -> None:
-    refusal = guard.measuring(request, web.listen, stray=stray)
+    refusal = guard.measuring(request, web, stray=stray)
     if refusal:
         raise Refusal(403, refusal)
 
