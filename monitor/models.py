@@ -13,7 +13,7 @@ from msgspec import Struct
 
 
 class Status(StrEnum):
-    """What the vantage can do with the site; `interface.md` defines each."""
+    """What the vantage can do with the site; docs/verdicts.md tells each."""
 
     OK = "ok"
     BLOCKED = "blocked"
@@ -286,7 +286,7 @@ class Point(Struct, frozen=True, kw_only=True):
 
 
 class Kind(StrEnum):
-    """What an event is about; `interface.md` defines each."""
+    """What an event is about; docs/events.md tells each."""
 
     BLOCKING = "blocking"
     SITE_OUTAGE = "site_outage"

@@ -169,7 +169,7 @@ def test_the_newest_verdict_of_each_url_and_vantage_is_known(store: Store) -> No
     for one in found:
         of = newest[one.url, one.vantage]
         assert any(
-            one == Latest(site=of.site, url=of.url, vantage=of.vantage, network=same.network, started=of.started,
+            one == Latest(id=same.id, site=of.site, url=of.url, vantage=of.vantage, network=same.network, started=of.started,
                           verdict=same.verdict, outcome=outcome(same))
             for same in kept if same.verdict and (same.url, same.vantage, same.started) == (of.url, of.vantage, of.started)
         )  # fmt: skip

@@ -17,6 +17,7 @@ from rich.console import Console
 
 from monitor.config import Config
 from monitor.explain import explain, worded_measurement
+from monitor.language import here
 from monitor.models import Measurement, Status, to_json
 from monitor.publish.options import between, method_named, read, site_named, told_if_unknown
 from monitor.store import Store, Wanted, locate
@@ -99,7 +100,7 @@ def cell(value: object) -> str:
         return ""
     if not isinstance(value, str):
         return str(value)
-    clean = "".join(char if char.isprintable() else " " for char in value)
+    clean = value if value.isprintable() else "".join(char if char.isprintable() else " " for char in value)
     return f"'{clean}" if value.startswith(_FORMULA) or clean.lstrip().startswith(_FORMULA) else clean
 
 
@@ -145,8 +146,8 @@ def _told(measurements: Iterator[Measurement]) -> Iterator[Measurement]:
     if not console.is_terminal or sys.stdout.isatty():
         yield from measurements
         return
-    with console.status("exporting") as status:
+    with console.status(here().text("exporting")) as status:
         for number, measurement in enumerate(measurements, 1):
             if number % _TELL_EVERY == 0:
-                status.update(f"exporting: {number} measurements")
+                status.update(here().text("exporting: {number} measurements", number=number))
             yield measurement

@@ -10,8 +10,10 @@ from sqlalchemy import Connection, Select, Table, select
 from monitor.models import Event, Incident
 from monitor.store.database import Database
 from monitor.store.errors import consistent
+from monitor.store.ground import Decide, Ground
 from monitor.store.names import Key, as_number, storable
 from monitor.store.packing import encoded
+from monitor.store.reading import narrowed
 from monitor.store.schema import KINDS, Word, events, incidents, microseconds, state
 from monitor.store.wanted import WantedEvents
 
@@ -23,8 +25,10 @@ _event = msgspec.json.Decoder(Event)
 _incident = msgspec.json.Decoder(Incident)
 
 
-def save(database: Database, found: Sequence[Event], together: Sequence[Incident]) -> None:
-    """The newest of each replaces what has its id; on disk when it returns."""
+def save(
+    database: Database, found: Sequence[Event], together: Sequence[Incident], decide: Decide | None = None
+) -> None:
+    """The newest of each replaces what has its id; on disk when it returns. decide: on what is stored then."""
     newest = {storable(event.id): event for event in found}
     with database.writing() as connection:
         sites: set[Key] = {(Word.SITE, storable(event.site)) for event in newest.values() if event.site is not None}
@@ -33,6 +37,8 @@ def save(database: Database, found: Sequence[Event], together: Sequence[Incident
         _upsert(database, connection, events, "id", rows)
         kept = {storable(incident.id): incident for incident in together}
         _upsert(database, connection, incidents, "id", [_incident_row(id, one) for id, one in sorted(kept.items())])
+        if decide is not None:
+            decide(Ground(database, connection))
 
 
 def find(database: Database, wanted: WantedEvents) -> list[Event]:
@@ -64,6 +70,14 @@ def one(database: Database, id: str) -> Event | None:
         return None if data is None else _event.decode(data)
 
 
+def one_incident(database: Database, id: str) -> Incident | None:
+    """The incident with that id."""
+    with database.reading() as connection:
+        data = connection.scalar(select(incidents.c.data).where(incidents.c.id == storable(id)))
+    with consistent(database.place):
+        return None if data is None else _incident.decode(data)
+
+
 def remember(database: Database, key: str, value: bytes) -> None:
     """Keep a small thing under a name; on disk when it returns."""
     with database.writing() as connection:
@@ -90,7 +104,11 @@ def _filtered(query: Select[Any], table: Table, wanted: WantedEvents) -> Select[
         query = query.where(columns.ended.is_(None) | (columns.ended >= microseconds(wanted.since)))
     if wanted.until is not None:
         query = query.where(columns.started < microseconds(wanted.until))
-    return query.order_by(columns.started, columns.id).limit(wanted.limit)
+    order = (columns.started, columns.id)
+    if wanted.after is not None:
+        behind = (microseconds(wanted.after[0]), storable(wanted.after[1]))
+        query = query.where(narrowed(order, behind, down=wanted.newest_first))
+    return query.order_by(*(one.desc() if wanted.newest_first else one for one in order)).limit(wanted.limit)
 
 
 def _row(id: str, event: Event, numbers: dict[Key, int]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Select, func, literal, select,
 
 from monitor.models import Measurement, Point, Reason, Verdict
 from monitor.outcome import Outcome
+from monitor.store import networks
 from monitor.store.database import Database
 from monitor.store.errors import StoreError, consistent, damaged
 from monitor.store.names import as_number, methods_of, network_of, storable
@@ -91,14 +92,14 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
             if conditions is None:
                 return
             query = select(*columns).where(_v.status.is_not(None), *conditions)
-            rows = connection.execute(_ordered(query, wanted).limit(_POINTS_AT_ONCE)).all()
+            rows = connection.execute(ordered(query, wanted).limit(_POINTS_AT_ONCE)).all()
             texts = database.names.texts(connection, {row[column] for column in (2, 3, 4, 6, 8) for row in rows})
         with consistent(database.place):
-            networks = {number: network_of(texts[number]) for number in {row[3] for row in rows}}
+            carriers = {number: network_of(texts[number]) for number in {row[3] for row in rows}}
             methods = {number: methods_of(texts[number]) for number in {row[6] for row in rows}}
             found = [
                 Point(
-                    id=id, site=texts[site], network=networks[network], probe=texts[probe], started=moment(started),
+                    id=id, site=texts[site], network=carriers[network], probe=texts[probe], started=moment(started),
                     status=STATUS_OF[status], methods=methods[how], confidence=confidence, confirmed=confirmed,
                     rule=texts[rule],
                 )
@@ -110,14 +111,16 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
         wanted = msgspec.structs.replace(wanted, after=(moment(rows[-1][0]), rows[-1][1]))
 
 
-def newest(database: Database) -> list[Latest]:
-    """The newest verdict on each URL from each vantage, by site, URL and vantage."""
-    columns = (*_VERDICT, _v.site, _v.url, _v.vantage, _v.network, _v.started)
+def newest(database: Database, after: int = 0) -> tuple[list[Latest], int]:
+    """The newest verdict on each URL from each vantage, by site, URL and vantage; of those that were appended behind a
+    mark, and the mark that is behind them all.
+    """
+    columns = (*_VERDICT, _v.site, _v.url, _v.vantage, _v.network, _v.started, _v.id, _v.n)
     query = (
         select(*columns, reasons.c.data.label("why"), latest.c.outcome)
         .join_from(latest, verdicts, latest.c.n == _v.n)
         .join(reasons, reasons.c.n == _v.n, isouter=True)
-        .where(_v.status.is_not(None))
+        .where(_v.status.is_not(None), latest.c.n > after)
     )
     with database.reading() as connection:
         rows = connection.execute(query).all()
@@ -125,16 +128,18 @@ def newest(database: Database) -> list[Latest]:
         numbers |= {number for row in rows for number in (row.site, row.url, row.vantage, row.network)}
         texts = database.names.texts(connection, numbers)
     with consistent(database.place):
+        carriers = {number: network_of(texts[number]) for number in {row.network for row in rows}}
         found = [
         Latest(
-            site=texts[row.site], url=texts[row.url], vantage=texts[row.vantage],
-            network=network_of(texts[row.network]), started=moment(row.started), verdict=verdict,
+            id=row.id, site=texts[row.site], url=texts[row.url], vantage=texts[row.vantage],
+            network=carriers[row.network], started=moment(row.started), verdict=verdict,
             outcome=_outcome.decode(row.outcome) if row.outcome else None,
         )
         for row in rows
         if (verdict := _verdict(row, texts))
     ]  # fmt: skip
-    return sorted(found, key=lambda one: (one.site, one.url, one.vantage))
+    found.sort(key=lambda one: (one.site, one.url, one.vantage))
+    return found, max((row.n for row in rows), default=after)
 
 
 def matching(database: Database, connection: Connection, wanted: Wanted) -> list[ColumnElement[bool]] | None:
@@ -151,6 +156,8 @@ def matching(database: Database, connection: Connection, wanted: Wanted) -> list
     if wanted.method is not None:
         sets = database.names.all_of(connection, Word.METHODS)
         conditions.append(_v.methods.in_([n for n, text in sets.items() if wanted.method in methods_of(text)]))
+    if wanted.country is not None:
+        conditions.append(_v.network.in_(networks.numbers_in(networks.known(database, connection), wanted.country)))
     return conditions + list(_simple(wanted))
 
 
@@ -173,7 +180,8 @@ def narrowed(order: Sequence[ColumnElement[Any]], after: Sequence[Any], *, down:
     return here < there if down else here > there
 
 
-def _ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:
+def ordered(query: Select[Any], wanted: Wanted) -> Select[Any]:
+    """By (started, id), behind `after`."""
     order = (_v.started, _v.id)
     if wanted.after is not None:
         behind = (microseconds(wanted.after[0]), storable(wanted.after[1]))
@@ -199,7 +207,7 @@ def _rows(database: Database, connection: Connection, wanted: Wanted, most: int)
     conditions = matching(database, connection, wanted)
     if conditions is None:
         return []
-    return connection.execute(_ordered(_with_facts().where(*conditions), wanted).limit(most)).all()
+    return connection.execute(ordered(_with_facts().where(*conditions), wanted).limit(most)).all()
 
 
 def _opened(

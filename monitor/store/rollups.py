@@ -7,6 +7,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, delete, func, select
 
 from monitor.models import Status
+from monitor.store import networks
 from monitor.store.database import Database
 from monitor.store.errors import consistent
 from monitor.store.names import as_number, methods_of
@@ -62,7 +63,7 @@ def read(database: Database, wanted: Wanted, every: Every, *, sites: bool, metho
     after: Key | None = None
     while True:
         with database.reading() as connection:
-            conditions = _matching(database, connection, wanted, every, sites=sites, methods=methods)
+            conditions = matching_counts(database, connection, wanted, every, sites=sites, methods=methods)
             if conditions is None:
                 return
             if after is not None:
@@ -84,7 +85,7 @@ def read(database: Database, wanted: Wanted, every: Every, *, sites: bool, metho
         after = tuple(rows[-1][:6])
 
 
-def _matching(
+def matching_counts(
     database: Database, connection: Connection, wanted: Wanted, every: Every, *, sites: bool, methods: bool
 ) -> list[ColumnElement[bool]] | None:
     """Conditions on the table rollups; None where nothing can match."""
@@ -102,6 +103,9 @@ def _matching(
             conditions.append(column == number)
         elif column is not rollups.c.vantage:
             conditions.append(column > ALL if each else column == ALL)
+    if wanted.country is not None:
+        asns = networks.asns_in(networks.known(database, connection), wanted.country)
+        conditions.append(rollups.c.asn.in_(asns))
     return conditions + list(_simple(wanted, SECONDS[every]))
 
 

@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql
 
 from monitor.models import Kind, Status
 
-REVISIONS = ("v0001", "v0002")  # of the migrations, oldest first
+REVISIONS = ("v0001", "v0002", "v0003")  # of the migrations, oldest first
 # Not Alembic's own name for it: in a database that others use, too, that may be theirs.
 VERSION_TABLE = "almenara_version"
 
@@ -64,6 +64,16 @@ class Tallied(IntEnum):
     STEP_FAILURES = 5  # step, failure
     RESOLVER_QUERIES = 6  # resolver, result
     RELOADS = 7  # result
+    ALERTS = 8  # channel, result
+
+
+class Sending(IntEnum):
+    """What became of a delivery. Persisted: never renumber, only add."""
+
+    WAITING = 1
+    SENT = 2
+    GIVEN_UP = 3
+    MERGED = 4  # with a later one of its thread, before it could be sent
 
 
 metadata = MetaData(
@@ -219,6 +229,52 @@ incidents = Table(
 )
 
 state = Table("state", metadata, Column("key", TEXT, primary_key=True), Column("value", LargeBinary, nullable=False))
+
+# Who is told of events, by a name that says nothing secret. since: of what ended before it nothing is told.
+# digested: up to when all was told to one who wants a digest.
+subscriptions = Table(
+    "subscriptions",
+    metadata,
+    Column("key", TEXT, primary_key=True),
+    Column("since", BigInteger, nullable=False),
+    Column("digested", BigInteger, nullable=False),
+)
+
+# What a subscription was told of an incident (and of what belongs to it), as JSON. over: it was told the end.
+threads = Table(
+    "threads",
+    metadata,
+    Column("subscription", TEXT, primary_key=True),
+    Column("id", TEXT, primary_key=True),
+    Column("over", Boolean, nullable=False),
+    Column("told", BigInteger, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("ix_threads_subscription_over_told", "subscription", "over", "told"),
+)
+
+# A message to a subscription. thread: "" where it tells of several. next: when to try; finished: when it was sent, or
+# given up. trying: since when. data: what it tells, as JSON.
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("n", NUMBER, primary_key=True),
+    Column("id", TEXT, nullable=False),
+    Column("subscription", TEXT, nullable=False),
+    Column("channel", TEXT, nullable=False),
+    Column("thread", TEXT, nullable=False),
+    Column("what", TEXT, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("created", BigInteger, nullable=False),
+    Column("trying", BigInteger, nullable=False),
+    Column("next", BigInteger, nullable=False),
+    Column("finished", BigInteger),
+    Column("attempts", Integer, nullable=False),
+    Column("error", TEXT, nullable=False),
+    Column("data", LargeBinary, nullable=False),
+    Index("uq_deliveries_id", "id", unique=True),
+    Index("ix_deliveries_state_next", "state", "next"),
+    Index("ix_deliveries_subscription_thread", "subscription", "thread"),
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)

@@ -5,11 +5,25 @@ from datetime import datetime
 from types import TracebackType
 from typing import Self
 
-from monitor.models import Event, Incident, Kind, Measurement, Point, Status, Verdict
-from monitor.store import events, opening, reading, rejudging, retention, rollups, tallies, writing
+from monitor.models import Event, Incident, Kind, Measurement, Network, Point, Status, Verdict
+from monitor.store import aggregates, events, listing, opening, reading, rejudging, retention, rollups, tallies, writing
 from monitor.store.database import Database
+from monitor.store.ground import Decide
+from monitor.store.outbox import Outbox
 from monitor.store.rollups import Every
-from monitor.store.wanted import Count, Counts, Figures, Latest, Rejudged, Rollup, Wanted, WantedEvents
+from monitor.store.wanted import (
+    Aggregate,
+    By,
+    Count,
+    Counts,
+    Figures,
+    Head,
+    Latest,
+    Rejudged,
+    Rollup,
+    Wanted,
+    WantedEvents,
+)
 
 PATIENCE_S = 10.0  # with another process that writes; its transactions take milliseconds
 
@@ -22,6 +36,7 @@ class Store:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self.outbox = Outbox(database)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True, patience_s: float = PATIENCE_S) -> "Store":
@@ -70,7 +85,14 @@ class Store:
 
     def latest(self) -> list[Latest]:
         """The newest verdict on each URL from each vantage."""
-        return reading.newest(self._database)
+        return reading.newest(self._database)[0]
+
+    def latest_after(self, mark: int) -> tuple[list[Latest], int]:
+        """Those of them that came after a mark (0: all), and the mark for the next question.
+
+        What was judged again, and what retention removed, shows only from 0 on.
+        """
+        return reading.newest(self._database, mark)
 
     def rollups(
         self, wanted: Wanted | None = None, *, every: Every = "hour", sites: bool = False, methods: bool = False
@@ -81,6 +103,20 @@ class Store:
         verdicts name instead of all measurements. Of `wanted`: site, asn, vantage, status, method, since and until.
         """
         return rollups.read(self._database, wanted or Wanted(), every, sites=sites, methods=methods)
+
+    def heads(self, wanted: Wanted | None = None, *, most: int) -> list[Head]:
+        """The first of the judged ones in order of (started, id), without their facts; quick, however rare they are."""
+        return listing.heads(self._database, wanted or Wanted(), most)
+
+    def aggregate(
+        self, wanted: Wanted, by: Sequence[By], *, every: Every = "day", most: int = 10_000
+    ) -> list[Aggregate]:
+        """Numbers of measurements, divided by what is named; TooMuch. By hour only of the counts of every hour."""
+        return aggregates.aggregate(self._database, wanted, by, every, most)
+
+    def networks(self) -> dict[int, Network]:
+        """Each ASN (0: not known) that was ever measured from, as it was told of last."""
+        return listing.networks_by_asn(self._database)
 
     def totals(self) -> Mapping[tuple[str, Status], int]:
         """How many measurements were ever stored, by vantage and status; retention takes nothing away."""
@@ -117,9 +153,11 @@ class Store:
 
     # --- events and state ----------------------------------------------------------------------------------------
 
-    def save_events(self, found: Sequence[Event], together: Sequence[Incident] = ()) -> None:
-        """Store events and incidents; one with a known id replaces it."""
-        events.save(self._database, found, together)
+    def save_events(
+        self, found: Sequence[Event], together: Sequence[Incident] = (), decide: Decide | None = None
+    ) -> None:
+        """Store events and incidents; one with a known id replaces it. decide: who is told, in the same transaction."""
+        events.save(self._database, found, together, decide)
 
     def events(
         self, *, kind: Kind | None = None, site: str | None = None, asn: int | None = None,
@@ -143,6 +181,18 @@ class Store:
         """In order of (started, id)."""
         wanted = WantedEvents(active=active, since=since, until=until, limit=limit)
         return events.find_incidents(self._database, wanted)
+
+    def find_events(self, wanted: WantedEvents) -> list[Event]:
+        """In order of (started, id)."""
+        return events.find(self._database, wanted)
+
+    def find_incidents(self, wanted: WantedEvents) -> list[Incident]:
+        """In order of (started, id)."""
+        return events.find_incidents(self._database, wanted)
+
+    def incident(self, id: str) -> Incident | None:
+        """The one with that id."""
+        return events.one_incident(self._database, id)
 
     def remember(self, key: str, value: bytes) -> None:
         """Keep a small thing."""

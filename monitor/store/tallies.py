@@ -1,12 +1,14 @@
 """Counters for metrics: they grow with what is stored, in the same transaction, and stay when it goes."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import Connection, func, select
 
 from monitor.models import Kind
 from monitor.store.database import Database
 from monitor.store.errors import consistent
 from monitor.store.names import storable
-from monitor.store.schema import KINDS, Tallied, Word, events, names, tallies
+from monitor.store.schema import KINDS, Sending, Tallied, Word, deliveries, events, names, tallies
 from monitor.store.wanted import Counts, Figures, Tally
 
 _NOBODY = 0  # in place of a vantage
@@ -43,7 +45,16 @@ def figures(database: Database) -> Figures:
     with database.reading() as connection:
         rows = connection.execute(query).all()
         found = connection.execute(select(events.c.kind, func.count()).group_by(events.c.kind)).all()
+        undelivered = deliveries_left(connection)
     with consistent(database.place):
         counts = {Tally(Tallied(row[0]), row[1] or "", row[2], row[3]): int(row[4]) for row in rows}
         kinds: dict[Kind, int] = {_KIND_OF[kind]: int(number) for kind, number in found}
-    return Figures(counts=counts, events=kinds, bytes=database.disk_bytes())
+    return Figures(counts=counts, events=kinds, bytes=database.disk_bytes(), deliveries=undelivered)
+
+
+def deliveries_left(connection: Connection) -> Mapping[tuple[str, Sending], int]:
+    """How many messages of each channel wait, or were given up."""
+    columns = deliveries.c
+    query = select(columns.channel, columns.state, func.count()).group_by(columns.channel, columns.state)
+    rows = connection.execute(query.where(columns.state.in_((Sending.WAITING, Sending.GIVEN_UP))))
+    return {(channel, Sending(state)): int(number) for channel, state, number in rows}

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
 from monitor.models import Kind, Measurement, Network, Status, Verdict
 from monitor.outcome import Outcome
-from monitor.store.schema import Tallied
+from monitor.store.schema import Sending, Tallied
 
 MOST_IDS = 30_000  # in one question; databases take some more
 
@@ -18,6 +18,7 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
     site: str | None = None
     asn: int | None = None
+    country: str | None = None
     vantage: str | None = None
     status: Status | None = None
     method: str | None = None
@@ -30,7 +31,10 @@ class Wanted(Struct, frozen=True, kw_only=True):
 
 
 class WantedEvents(Struct, frozen=True, kw_only=True):
-    """Which events, or incidents (for them kind, site and asn say nothing). since, until: going on in between."""
+    """Which events, or incidents (for them kind, site and asn say nothing). since, until: going on in between.
+
+    after: the (started, id) to go on behind.
+    """
 
     kind: Kind | None = None
     site: str | None = None
@@ -39,11 +43,14 @@ class WantedEvents(Struct, frozen=True, kw_only=True):
     since: datetime | None = None
     until: datetime | None = None
     limit: int | None = None
+    newest_first: bool = False
+    after: tuple[datetime, str] | None = None
 
 
 class Latest(Struct, frozen=True, kw_only=True):
     """The newest verdict on a site as a vantage sees it. outcome: None where an older version stored it."""
 
+    id: str
     site: str
     url: str
     vantage: str
@@ -51,6 +58,19 @@ class Latest(Struct, frozen=True, kw_only=True):
     started: datetime
     verdict: Verdict
     outcome: Outcome | None = None
+
+
+class Head(Struct, frozen=True, kw_only=True):
+    """A judged measurement without its facts. The verdict has no reasons."""
+
+    id: str
+    site: str
+    url: str
+    vantage: str
+    probe: str
+    network: Network
+    started: datetime
+    verdict: Verdict
 
 
 class Rollup(Struct, frozen=True, kw_only=True):
@@ -63,6 +83,21 @@ class Rollup(Struct, frozen=True, kw_only=True):
     status: Status
     method: str | None
     count: int
+
+
+By = Literal["site", "asn", "country", "status", "method", "hour", "day", "week", "month"]
+TIMES: tuple[By, ...] = ("hour", "day", "week", "month")
+
+
+class Aggregate(Struct, frozen=True, kw_only=True):
+    """How many measurements had each status; what they were not divided by is None. started: of the hour, day.."""
+
+    counts: Mapping[Status, int]
+    site: str | None = None
+    asn: int | None = None
+    country: str | None = None
+    method: str | None = None
+    started: datetime | None = None
 
 
 class Tally(NamedTuple):
@@ -79,11 +114,15 @@ Count = Callable[[Measurement], Counts]
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """What is told at every scrape. events: how many there ever were; bytes: on disk."""
+    """What is told at every scrape. events: how many there ever were; bytes: on disk.
+
+    deliveries: by channel, how many wait or were given up.
+    """
 
     counts: Counts
     events: Mapping[Kind, int]
     bytes: int
+    deliveries: Mapping[tuple[str, Sending], int] = {}
 
     @property
     def stored(self) -> int:

@@ -1,0 +1,210 @@
+"""What may be asked: every parameter of every endpoint, declared once. What is not here is an error.
+
+The declarations validate requests (`read`) and are what the schema tells of (`schema.py`).
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+import msgspec.inspect
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import Request
+
+from monitor.models import Kind, Status
+from monitor.store import By
+from monitor.web.api import cursor
+from monitor.web.api.problems import Problem
+
+MOST = 1000  # of a page
+_LONGEST_QUERY = 8000  # characters
+
+Site = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9._:\[\]-]{1,261}$",
+        description="A site: the host of its URL as a lower-case A-label, `www.` kept, with a port that is not the usual.",
+        examples=["www.lapatilla.com"],
+    ),
+]
+Asn = Annotated[int, Meta(ge=1, le=4_294_967_295, description="A network by its AS number.", examples=[8048])]
+Country = Annotated[str, Meta(pattern="^[A-Z]{2}$", description="A country (ISO 3166-1).", examples=["VE"])]
+Vantage = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$", description="A vantage by its name.")]
+Method = Annotated[
+    str,
+    Meta(
+        pattern=r"^[a-z]{2,20}\.[a-z_]{2,40}$",
+        description="A method of interference, `layer.technique`.", examples=["dns.nxdomain"],
+    ),
+]  # fmt: skip
+StatusAsked = Annotated[Status, Meta(description="What verdicts say.")]
+KindAsked = Annotated[Kind, Meta(description="What events are of.")]
+Since = Annotated[datetime, Meta(tz=True, description="From this moment on (RFC 3339).")]
+Until = Annotated[datetime, Meta(tz=True, description="Before this moment (RFC 3339).")]
+Limit = Annotated[int, Meta(ge=1, le=MOST, description="How many at most.")]
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=f"^[A-Za-z0-9_-]{{1,{cursor.LONGEST}}}$",
+        description="`next` of the page before; only together with the same filters.",
+    ),
+]
+Format = Annotated[Literal["json", "csv"], Meta(description="The same as `Accept`, which it overrules.")]
+Confidence = Annotated[float, Meta(ge=0, le=1, description="At least so sure.")]
+Divisions = Annotated[
+    tuple[By, ...],
+    Meta(
+        min_length=1,
+        max_length=2,
+        description="By what to divide: one or two, with a comma between them, of which one may be a time.",
+        examples=[["day", "status"]],
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
+LISTS = frozenset({"by"})  # parameters that hold several values, with commas
+
+
+class Question(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every endpoint takes."""
+
+    format: Format | UnsetType = UNSET
+
+
+class OneQuestion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is asked of a single thing: nothing more."""
+
+
+class PagedQuestion(Question, frozen=True, kw_only=True):
+    """What lists take that have many pages."""
+
+    limit: Limit = 100
+    cursor: Cursor | UnsetType = UNSET
+
+
+class MeasurementsQuestion(PagedQuestion, frozen=True, kw_only=True):
+    """Which measurements."""
+
+    site: Site | UnsetType = UNSET
+    asn: Asn | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    vantage: Vantage | UnsetType = UNSET
+    status: StatusAsked | UnsetType = UNSET
+    method: Method | UnsetType = UNSET
+    since: Since | UnsetType = UNSET
+    until: Until | UnsetType = UNSET
+    order: Annotated[Literal["newest", "oldest"], Meta(description="What comes first.")] = "newest"
+
+
+class EventsQuestion(PagedQuestion, frozen=True, kw_only=True):
+    """Which events; since, until: those that were going on at some moment in between."""
+
+    kind: KindAsked | UnsetType = UNSET
+    site: Site | UnsetType = UNSET
+    asn: Asn | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    method: Method | UnsetType = UNSET
+    active: Annotated[bool, Meta(description="Going on, or over.")] | UnsetType = UNSET
+    minimum_confidence: Confidence | UnsetType = UNSET
+    since: Since | UnsetType = UNSET
+    until: Until | UnsetType = UNSET
+
+
+class IncidentsQuestion(PagedQuestion, frozen=True, kw_only=True):
+    """Which incidents; since, until: those that were going on at some moment in between."""
+
+    active: Annotated[bool, Meta(description="Going on, or over.")] | UnsetType = UNSET
+    since: Since | UnsetType = UNSET
+    until: Until | UnsetType = UNSET
+
+
+class AggregatesQuestion(Question, frozen=True, kw_only=True):
+    """Of which measurements the numbers are, and by what they are divided."""
+
+    by: Divisions
+    site: Site | UnsetType = UNSET
+    asn: Asn | UnsetType = UNSET
+    country: Country | UnsetType = UNSET
+    status: StatusAsked | UnsetType = UNSET
+    method: Method | UnsetType = UNSET
+    since: Since | UnsetType = UNSET
+    until: Until | UnsetType = UNSET
+
+
+Q = TypeVar("Q", bound=Struct)
+# How values that are no text are written.
+_WRITTEN: tuple[tuple[type[msgspec.inspect.Type], re.Pattern[str], Callable[[str], Any]], ...] = (
+    (msgspec.inspect.IntType, re.compile(r"-?[0-9]{1,12}", re.ASCII), int),
+    (msgspec.inspect.FloatType, re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,20})?", re.ASCII), float),
+    (msgspec.inspect.BoolType, re.compile("true|false"), "true".__eq__),
+)
+_WHERE = re.compile(r" - at `\$\.?([a-z_]*).*`$")
+_NAMED = re.compile(r"field `(.{1,40})`$")
+
+
+def read(request: Request, kind: type[Q]) -> Q:
+    """The question that a request asks; Problem, naming the parameter that is wrong."""
+    if len(request.url.query) > _LONGEST_QUERY:
+        raise Problem(414, f"The query is longer than {_LONGEST_QUERY} characters.")
+    asked = request.query_params.multi_items()
+    values = {name: _typed(kind, name, value) for name, value in asked}
+    for name in values:
+        if sum(other == name for other, _ in asked) > 1:
+            raise Problem(400, "This parameter is given more than once.", parameter=name[:40])
+    try:
+        question = msgspec.convert(values, kind)
+    except msgspec.ValidationError as exc:
+        raise _misread(str(exc)) from None
+    since, until = getattr(question, "since", None), getattr(question, "until", None)
+    if isinstance(since, datetime) and isinstance(until, datetime) and since >= until:
+        raise Problem(400, "Expected a moment after `since`.", parameter="until")
+    return question
+
+
+def _typed(kind: type[Struct], name: str, text: str) -> Any:
+    """What a text in a query means; where it means nothing, the text, which is then refused."""
+    if name in LISTS:
+        return text.split(",")
+    for type_, written, reader in _WRITTEN:
+        if name in _of_type(kind, type_) and written.fullmatch(text):
+            return reader(text)
+    return text
+
+
+@lru_cache
+def _of_type(kind: type[Struct], type_: type[msgspec.inspect.Type]) -> frozenset[str]:
+    """The parameters that are such values."""
+    told = msgspec.inspect.type_info(kind)
+    assert isinstance(told, msgspec.inspect.StructType)
+    return frozenset(
+        field.encode_name for field in told.fields if any(isinstance(one, type_) for one in _any(field.type))
+    )
+
+
+def _any(told: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
+    """A type, or those of a union, without what is said about them."""
+    if isinstance(told, msgspec.inspect.Metadata):
+        yield from _any(told.type)
+    elif isinstance(told, msgspec.inspect.UnionType):
+        for one in told.types:
+            yield from _any(one)
+    else:
+        yield told
+
+
+def _misread(why: str) -> Problem:
+    """In msgspec's words, which quote nothing that was sent but names of parameters."""
+    named = _NAMED.search(why)
+    if named:
+        words = "There is no parameter of that name here." if "unknown" in why else "This parameter is needed."
+        return Problem(400, words, parameter=named[1])
+    where = _WHERE.search(why)
+    return Problem(400, _WHERE.sub("", why) + ".", parameter=where[1] if where else None)
+
+
+def known(question: Struct, *names: str) -> dict[str, Any]:
+    """Those parameters that were given, under their names."""
+    found = {name: getattr(question, name) for name in names}
+    return {name: value for name, value in found.items() if value is not UNSET}

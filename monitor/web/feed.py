@@ -1,0 +1,157 @@
+"""What happened, as a feed (Atom, RFC 4287): of everything, of a site, of a network. One entry an event, however it changes."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlsplit
+from xml.etree import ElementTree
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from monitor.config import WebConfig
+from monitor.language import Words
+from monitor.models import Event
+from monitor.store import StoreError, Wanted, WantedEvents
+from monitor.web.api.schema import LICENCE_URL
+from monitor.web.archive import Archive, Busy
+from monitor.web.headers import cached
+from monitor.web.pages import sentences
+from monitor.web.pages.rendering import Pages
+from monitor.web.strangers import line
+
+MOST = 50  # entries
+LATELY = timedelta(days=30)
+_MOST_LATELY = 500
+SECONDS = 120
+MEDIA_TYPE = "application/atom+xml"
+_ATOM = "http://www.w3.org/2005/Atom"
+# The names of feeds and entries (RFC 4151) never change: neither may this year, nor what stands for a private service.
+_YEAR, _PRIVATE = 2026, "almenara.invalid"
+
+
+class Subject(Struct, frozen=True, kw_only=True):
+    """What a feed is about: a site, or a network (0: the unknown one), or everything. path: of its page."""
+
+    path: str
+    site: str | None = None
+    asn: int | None = None
+
+
+def routes(pages: Pages, web: WebConfig) -> list[BaseRoute]:
+    """All feeds."""
+    feeds = _Feeds(pages, web)
+    return [
+        Route("/feed.atom", feeds.of_all, methods=["GET"]),
+        Route("/sites/{site}/feed.atom", feeds.of_site, methods=["GET"]),
+        Route("/networks/asn{asn:int}/feed.atom", feeds.of_network, methods=["GET"]),
+    ]
+
+
+class _Feeds:
+    def __init__(self, pages: Pages, web: WebConfig) -> None:
+        self._pages, self._archive = pages, pages.archive
+        self._base = (web.public or "").removesuffix("/")
+        self._authority = (urlsplit(web.public).hostname if web.public else None) or _PRIVATE
+
+    async def of_all(self, request: Request) -> Response:
+        """Everything that happened."""
+        return await self._answer(request, Subject(path="/"))
+
+    async def of_site(self, request: Request) -> Response:
+        """What happened to a site."""
+        site = request.path_params["site"]
+        return await self._answer(request, Subject(path=f"/sites/{quote(site, safe=':')}", site=site))
+
+    async def of_network(self, request: Request) -> Response:
+        """What happened on a network."""
+        asn = request.path_params["asn"]
+        return await self._answer(request, Subject(path=f"/networks/asn{asn}", asn=asn))
+
+    async def _answer(self, request: Request, subject: Subject) -> Response:
+        try:
+            events = await _events(self._archive, subject)
+            if not events and not await _is_known(self._archive, subject):
+                return PlainTextResponse("there is no such feed\n", status_code=404)
+        except (Busy, StoreError):
+            return PlainTextResponse("not now\n", status_code=503, headers={"Retry-After": "10"})
+        words = self._pages.words(request)
+        body = self._written(words, subject, events)
+        headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code}
+        return cached(request, body, MEDIA_TYPE, seconds=SECONDS, headers=headers)
+
+    def _written(self, words: Words, subject: Subject, events: Sequence[Event]) -> bytes:
+        feed = ElementTree.Element("feed", {"xmlns": _ATOM, "xml:lang": words.code})
+        own_path = f"{subject.path.removesuffix('/')}/feed.atom"
+        _add(feed, "id", self._tag(own_path))
+        _add(feed, "title", _title(subject))
+        _add(feed, "updated", _stamp(max(map(updated, events), default=datetime(_YEAR, 1, 1, tzinfo=UTC))))
+        _add(feed, "link", rel="self", type=MEDIA_TYPE, href=self._base + own_path)
+        _add(feed, "link", rel="alternate", type="text/html", href=self._base + subject.path)
+        _add(feed, "link", rel="license", href=LICENCE_URL)
+        _add(_add(feed, "author"), "name", "Almenara")
+        for event in events:
+            self._entry(_add(feed, "entry"), words, event)
+        written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
+        return written
+
+    def _entry(self, entry: ElementTree.Element, words: Words, event: Event) -> None:
+        path = f"/events/{quote(event.id, safe='')}"
+        _add(entry, "id", self._tag(path))
+        _add(entry, "title", sentences.event_words(words, event))
+        _add(entry, "updated", _stamp(updated(event)))
+        _add(entry, "published", _stamp(event.detected))
+        _add(entry, "link", rel="alternate", type="text/html", href=self._base + path)
+        _add(entry, "category", term=event.kind.value)
+        _add(entry, "summary", _summary(words, event))
+
+    def _tag(self, path: str) -> str:
+        return f"tag:{self._authority},{_YEAR}:{path}"
+
+
+async def _events(archive: Archive, subject: Subject) -> list[Event]:
+    """The newest, and those that something became of lately; what changed last comes first."""
+    newest = WantedEvents(site=subject.site, asn=subject.asn, newest_first=True, limit=MOST)
+    lately = WantedEvents(
+        site=subject.site, asn=subject.asn, since=datetime.now(UTC) - LATELY, newest_first=True, limit=_MOST_LATELY
+    )
+    found = {event.id: event for wanted in (newest, lately) for event in await archive.events(wanted)}
+    return sorted(found.values(), key=lambda event: (updated(event), event.id), reverse=True)[:MOST]
+
+
+async def _is_known(archive: Archive, subject: Subject) -> bool:
+    if subject.site is None and subject.asn is None:
+        return True
+    return bool(await archive.heads(Wanted(site=subject.site, asn=subject.asn), 1))
+
+
+def updated(event: Event) -> datetime:
+    """When the last was found out that readers should know: that it began, or that it is over."""
+    if event.ended is None:
+        return event.detected
+    return max(event.detected, event.ended, *(at for at in event.ended_range or () if at is not None))
+
+
+def _title(subject: Subject) -> str:
+    if subject.site is not None:
+        return f"Almenara: {line(subject.site, 80)}"
+    return "Almenara" if subject.asn is None else f"Almenara: AS{subject.asn}"
+
+
+def _summary(words: Words, event: Event) -> str:
+    told = [sentences.event_time(words, event)]
+    told += [words.method_meaning(method).removesuffix(".") for method in event.methods]
+    if event.confidence > 0:
+        told.append(sentences.sure_words(words, event.confidence))
+    return "; ".join(told)
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _add(parent: ElementTree.Element, name: str, text: str | None = None, **attributes: str) -> ElementTree.Element:
+    child = ElementTree.SubElement(parent, name, attributes)
+    child.text = text
+    return child
