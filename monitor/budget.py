@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 
 from msgspec import Struct
 
+from monitor.language import ENGLISH, Words
 from monitor.moments import length
 
 BURST_SHARE = 0.2
@@ -82,18 +83,22 @@ class Pace:
         return True
 
 
-def pace_text(budget: Budget, stretch: float, every_s: float) -> str:
+def pace_text(budget: Budget, stretch: float, every_s: float, w: Words = ENGLISH) -> str:
     """How often sites are measured, and why. every_s: as configured, of the most frequent."""
     if budget.limit is None or stretch == 1:
-        return "sites are measured as often as configured"
+        return w.text("sites are measured as often as configured")
     limit, used = amount(budget.limit), amount(budget.used)
     if math.isinf(stretch):
-        return (
-            f"the budget of {limit} a day has nothing left for regular measurements, {used} are used: "
-            "until midnight UTC only what changed is measured again"
-        )
+        return w.text(
+            "the budget of {limit} a day has nothing left for regular measurements, {used} are used: "
+            "until midnight UTC only what changed is measured again",
+            limit=limit, used=used,
+        )  # fmt: skip
     now, asked = length(timedelta(seconds=every_s * stretch)), length(timedelta(seconds=every_s))
-    return f"sites are measured every {now} instead of every {asked}, for a budget of {limit} a day; {used} are used"
+    return w.text(
+        "sites are measured every {now} instead of every {asked}, for a budget of {limit} a day; {used} are used",
+        now=now, asked=asked, limit=limit, used=used,
+    )  # fmt: skip
 
 
 def amount(count: int) -> str:

@@ -20,6 +20,8 @@ from msgspec import Struct
 
 from monitor.control.bounds import text
 from monitor.explain import worded_measurement
+from monitor.language import Words, here
+from monitor.messages import N_
 from monitor.models import Certificate, Measurement, Network, Status, to_json
 from monitor.ooni import OoniError, from_ooni
 from monitor.verdict import judge
@@ -41,7 +43,14 @@ _STYLES = {
     Status.GEOBLOCKED: "magenta",
     Status.INCONCLUSIVE: "dim",
 }
-_COLUMNS = (("site", 34), ("network", 22), ("status", 12), ("methods", 30), ("confidence", 10), ("rule", 0))
+_COLUMNS = (
+    (N_("site"), 34),
+    (N_("network"), 22),
+    (N_("status"), 14),
+    (N_("methods"), 30),
+    (N_("confidence"), 10),
+    (N_("rule"), 0),
+)
 
 Show = Callable[[Measurement], None]
 T = TypeVar("T")
@@ -77,6 +86,14 @@ def run(files: Sequence[Path], *, json: bool) -> int:
     return 1 if reading.unread else 0
 
 
+def unread_words(file: Path, more: int) -> str:
+    """That so many lines could not be read, besides those that were told."""
+    return here().many(
+        "{file}: {count} more line could not be read", "{file}: {count} more lines could not be read",
+        more, file=text(str(file)),
+    )  # fmt: skip
+
+
 class Reading:
     """unread: how many places of all the files could not be read."""
 
@@ -94,7 +111,7 @@ class Reading:
             if unread <= MAX_TOLD:
                 sys.stderr.write(f"{where}: {found}\n")
         if unread > MAX_TOLD:
-            sys.stderr.write(f"{text(str(file))}: {unread - MAX_TOLD} more lines could not be read\n")
+            sys.stderr.write(f"{unread_words(file, unread - MAX_TOLD)}\n")
         self.unread += unread
 
 
@@ -300,8 +317,9 @@ def _show_json(measurement: Measurement) -> None:
 def _table() -> Show:
     """Lines under a heading, as they come; in colour on a terminal."""
     write = _terminal() if sys.stdout.isatty() else _plain
-    write(_row(tuple(title for title, _ in _COLUMNS)), "bold")
-    return lambda measurement: write(_row(_cells(measurement)), _style(measurement))
+    w = here()
+    write(_row(tuple(w.gettext(title) for title, _ in _COLUMNS)), "bold")
+    return lambda measurement: write(_row(_cells(measurement, w)), _style(measurement))
 
 
 def _terminal() -> Callable[[str, str], None]:
@@ -321,13 +339,20 @@ def _row(cells: Sequence[str]) -> str:
     return "  ".join(padded).rstrip()
 
 
-def _cells(measurement: Measurement) -> tuple[str, ...]:
+def _cells(measurement: Measurement, w: Words) -> tuple[str, ...]:
     verdict = measurement.verdict
     if verdict is None:
         return (measurement.site, _network(measurement.network), "", "", "", "")
     confidence = "-" if verdict.confidence is None else f"{verdict.confidence:.3f}"
     methods = ", ".join(verdict.methods) or "-"
-    return (measurement.site, _network(measurement.network), verdict.status, methods, confidence, verdict.rule)
+    return (
+        measurement.site,
+        _network(measurement.network),
+        w.status(verdict.status),
+        methods,
+        confidence,
+        verdict.rule,
+    )
 
 
 def _network(network: Network) -> str:

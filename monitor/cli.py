@@ -216,17 +216,19 @@ def detect(files: tuple[Path, ...], json: bool, all_kinds: bool, config_file: Pa
 
 
 @almenara.command()
+@click.option("--send-test", is_flag=True, help="Send a test through every channel of alerts as well.")
 @config_option
-def check(config_file: Path | None) -> int:
+def check(send_test: bool, config_file: Path | None) -> int:
     """Validate the configuration, try the controls, say what would be measured.
 
-    Asks the helpers and the encrypted resolvers, but visits no site. Exit code 1 where no control answers at all.
+    Asks the helpers and the encrypted resolvers, but visits no site. Exit code 1 where no control answers at all, or a
+    test does not arrive.
     """
     with _worded_errors():
         config = _configuration(config_file)
         from monitor import check as work
 
-        return work.run(config, _found(config_file))
+        return work.run(config, _found(config_file), send_test=send_test)
 
 
 @almenara.command()
@@ -261,22 +263,28 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
 @click.option("--until", metavar="TIME", help="Only what was going on before.")
 @click.option("--minimum-confidence", metavar="P", type=click.FloatRange(0, 1), default=0.0, help="0 to 1.")
 @click.option("--incidents", is_flag=True, help="List incidents: the events that belong together.")
+@click.option("--exchange", is_flag=True, help="Print incidents as CSV, in the columns of #KeepItOn's exchange.")
 @config_option
-def events(event: str | None, json: bool, incidents: bool, config_file: Path | None, **wanted: Any) -> int:
+def events(
+    event: str | None, json: bool, incidents: bool, exchange: bool, config_file: Path | None, **wanted: Any
+) -> int:
     """List what the service has found, newest first; or tell one EVENT in full.
 
     EVENT is an id, or as much of its beginning as no other event has.
     """
     if event is not None and (incidents or any(wanted.values())):
         raise click.UsageError("EVENT: expected alone, or with --json; filters and --incidents are for the list")
+    if exchange and (event or json or incidents or any(wanted.values())):
+        raise click.UsageError("--exchange: expected alone")
     with _worded_errors():
         config = _configuration(config_file, required=False)
+        if exchange:
+            from monitor.publish import exchange as table
+
+            return table.run(config)
         from monitor.publish import events as work
 
-        try:
-            return work.run(config, event, work.wanted(**wanted), json=json, incidents=incidents)
-        except work.EventUnknown as exc:
-            raise click.ClickException(str(exc)) from None
+        return work.run(config, event, work.wanted(**wanted), json=json, incidents=incidents)
 
 
 @almenara.command()
@@ -301,6 +309,74 @@ def export(format: str, output: Path | None, config_file: Path | None, **wanted:
             return work.run(config, work.wanted(**wanted), format=format, output=output)
         except work.Unwritable as exc:
             raise click.ClickException(str(exc)) from None
+
+
+@almenara.command()
+@click.option("--state", type=click.Choice(("waiting", "sent", "given_up", "merged")), help="Only those.")
+@click.option("--json", is_flag=True, help="Print one message per line as JSON instead of a table.")
+@click.option("--show", metavar="ID", help="Print a message as it was told, made again from the store.")
+@click.option("--retry", metavar="ID|all", help="Try again what was given up, or waits.")
+@click.option("--secrets", is_flag=True, help="Print what the receivers of webhooks check signatures with.")
+@config_option
+def alerts(config_file: Path | None, **asked: Any) -> int:
+    """List the newest alerts, and what became of them."""
+    if sum(map(bool, (asked["show"], asked["retry"], asked["secrets"], asked["state"] or asked["json"]))) > 1:
+        raise click.UsageError("--show, --retry, --secrets: expected alone; --state and --json are for the list")
+    with _worded_errors():
+        config = _configuration(config_file, required=False)
+        from monitor.alerts import listing as work
+        from monitor.config import find
+
+        return work.run(config, config_file or find(), **asked)
+
+
+@almenara.command()
+@click.argument("event", metavar="EVENT")
+@click.option("--output", metavar="PATH", type=click.Path(path_type=Path),
+              help="FILE.zip, or a folder. Default: almenara-ID.zip here.")  # fmt: skip
+@click.option("--language", metavar="CODE", type=Value("language"), help="Of the report: en or es. Default: yours.")
+@click.option("--no-pdf", is_flag=True, help="Only HTML.")
+@click.option("--until", metavar="TIME", help="Only measurements begun before.")
+@click.option("--key", metavar="FILE", type=click.Path(path_type=Path), help="The secret key to sign with.")
+@config_option
+def report(event: str, no_pdf: bool, config_file: Path | None, **wanted: Any) -> int:
+    """Write an evidence bundle: a report, every measurement behind EVENT, and a signature over all of it.
+
+    EVENT is the id of an event or an incident, or as much of its beginning as no other has.
+    """
+    with _worded_errors():
+        config = _configuration(config_file, required=False)
+        from monitor.evidence import bundle as work
+
+        return work.run(config, event, pdf=not no_pdf, **wanted)
+
+
+@almenara.command()
+@click.argument("bundle", metavar="BUNDLE", type=click.Path(exists=True, path_type=Path))
+@click.option("--key", metavar="KEY", help="The public key that must have signed it: the line, or its file.")
+def verify(bundle: Path, key: str | None) -> int:
+    """Check an evidence bundle, a folder or a zip: names every file that was touched, is missing, or was added.
+
+    Exit code 1 where anything is not as it was signed. Needs no configuration.
+    """
+    with _worded_errors():
+        from monitor.evidence import verify as work
+
+        return work.run(bundle, key)
+
+
+@almenara.command()
+@click.option("--file", metavar="FILE", type=click.Path(path_type=Path),
+              help="Where the secret key is. Default: signing.key in the user's configuration folder.")  # fmt: skip
+def key(file: Path | None) -> int:
+    """Print the public key that your bundles are checked with; the first time, make the pair.
+
+    It is an Ed25519 key in minisign's format.
+    """
+    with _worded_errors():
+        from monitor.evidence import keys as work
+
+        return work.run(file)
 
 
 def _configuration(file: Path | None, *, required: bool = True) -> "Config":
@@ -346,6 +422,12 @@ def _worded_errors() -> Iterator[None]:
         raise click.ClickException(str(exc)) from None
     except _where_imported("monitor.absence", "NoVantage") as exc:
         raise click.ClickException(str(exc)) from None
+    except _where_imported("monitor.alerts.listing", "Unknown") as exc:
+        raise click.ClickException(str(exc)) from None
+    except _where_imported("monitor.publish.behind", "EventUnknown") as exc:
+        raise click.ClickException(str(exc)) from None
+    except _where_imported("monitor.evidence.errors", "EvidenceError") as exc:
+        raise click.ClickException(str(exc)) from None
     except ListUnavailable as exc:
         raise click.ClickException(str(exc)) from None
 
@@ -365,6 +447,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if sys.stdout is None:  # closed by the shell (`>&-`)
         sys.stderr.write("almenara: cannot write: standard output is closed\n")
         sys.exit(COULD_NOT)
+    _speak()
     try:
         code = almenara.main(arguments, prog_name="almenara", standalone_mode=False)
         sys.stdout.flush()
@@ -381,6 +464,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
             raise
         code = _unwritable(exc)
     sys.exit(code)
+
+
+def _speak() -> None:
+    """The user's language, where it is not English."""
+    from monitor.language import ENGLISH, here
+
+    if (words := here()) is not ENGLISH:
+        from monitor.help import translate
+
+        translate(almenara, words)
 
 
 def _unwritable(exc: OSError) -> int:

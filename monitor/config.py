@@ -13,33 +13,36 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta
 
+from monitor.config_alerts import AlertConfig
+from monitor.config_section import Section
 from monitor.config_values import (
     Address,
     Age,
     Asn,
     Category,
+    Contact,
     Count,
     Country,
     Database,
     Device,
     Duration,
+    Host,
     HttpsUrl,
     Interval,
-    Language,
     Listen,
     Name,
     NetworkNamespace,
+    Origin,
     OwnResolver,
     Pause,
-    Probability,
     Proxy,
-    Recipient,
     ResolverAddress,
     Selected,
     Size,
     Store,
+    Token,
     WebUrl,
     site_entry,
 )
@@ -50,11 +53,7 @@ __all__ = ["Config", "ConfigError", "find", "load", "parse", "placed"]
 
 FILE_NAME = "probes.yaml"
 # Validated, so that one file serves every version, but without effect so far: `almenara check` says so.
-UNUSED = ("alerts", "hub")
-
-
-class Section(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A mapping in probes.yaml. Unknown keys are errors."""
+UNUSED = ("hub",)
 
 
 class SiteConfig(Section, frozen=True, kw_only=True):
@@ -149,7 +148,7 @@ class ScheduleConfig(Section, frozen=True, kw_only=True):
 
     every_s: Interval = msgspec.field(name="every", default=1800.0)
     jitter_s: Pause = msgspec.field(name="jitter", default=300.0)
-    tags: dict[Name, Interval] = {}
+    tags: dict[Name, Interval] = msgspec.field(default_factory=dict)
     budget: Size | None = None
 
 
@@ -168,32 +167,26 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
 
 
 class WebConfig(Section, frozen=True, kw_only=True):
-    """Where the page, the API and the metrics are served. probe_any: /probe measures sites that are not configured."""
+    """Where the page, the API and the metrics are served. probe_any: /probe measures sites that are not configured.
+
+    hosts: by which names other machines may ask, beyond addresses and this machine's own.
+    public: where everyone on the internet may read them. token: with it changes may be asked for from elsewhere.
+    operator, contact: who runs it, as the page says.
+    """
 
     listen: Listen = "127.0.0.1:9105"
+    hosts: tuple[Host, ...] = ()
     probe_any: bool = False
+    public: Origin | None = None
+    token: Token | None = None
+    operator: Name | None = None
+    contact: Contact | None = None
 
 
 class MetricsConfig(Section, frozen=True, kw_only=True):
     """Which sites /metrics tells of one by one: hosts, or `tag:TAG`; none: all."""
 
     sites: tuple[Selected, ...] = ()
-
-
-class MinimumConfig(Section, frozen=True, kw_only=True):
-    """What an event needs before it is worth an alert."""
-
-    confidence: Probability = 0.0
-    probes: Count = 1
-
-
-class AlertConfig(Section, frozen=True, kw_only=True):
-    """Who is told. sites: names, or `tag:TAG`; none: all."""
-
-    to: Recipient
-    language: Language = "en"
-    sites: tuple[Name, ...] = ()
-    minimum: MinimumConfig = MinimumConfig()
 
 
 class DetectConfig(Section, frozen=True, kw_only=True):

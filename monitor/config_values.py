@@ -226,6 +226,15 @@ def name(value: Any) -> str:
     return value
 
 
+def contact(value: Any) -> str:
+    """Where people can write to: a mail address, or an https URL."""
+    if isinstance(value, str) and re.fullmatch(r"[\w.+-]{1,64}@[\w-]+(\.[\w-]+)+", value, re.ASCII):
+        return value
+    if isinstance(value, str) and value.startswith("https://"):
+        return web_url(value)
+    raise ValueError(f"expected a mail address or an https URL, got {shown(value)}")
+
+
 def country(value: Any) -> str:
     """A country as two capital letters (ISO 3166-1)."""
     if not isinstance(value, str) or not re.fullmatch("[A-Z]{2}", value):
@@ -247,20 +256,33 @@ def category(value: Any) -> str:
     return value
 
 
+def host(value: Any) -> str:
+    """A machine's name, or its address."""
+    if isinstance(value, str) and (_is_address(value) or _is_host_name(value.lower())):
+        return value.lower()
+    raise ValueError(f"expected a host such as probe.example.org, without a port, got {shown(value)}")
+
+
+def origin(value: Any) -> str:
+    """Where the page is for everyone: a scheme, a host and nothing behind it."""
+    url = web_url(value)
+    if urlsplit(url).path != "/" or urlsplit(url).query:
+        raise ValueError(f"expected a URL without a path such as https://almenara.example/, got {shown(value)}")
+    return url
+
+
+def token(value: Any) -> str:
+    """A secret that nobody guesses; it is not shown."""
+    if isinstance(value, str) and re.fullmatch(r"[!-~]{24,200}", value):
+        return value
+    raise ValueError("expected 24 to 200 random letters and digits, as `openssl rand -hex 24` prints them")
+
+
 def store(value: Any) -> str:
     """Where measurements are kept: `sqlite:FILE` or `postgresql://...`."""
     if isinstance(value, str) and re.fullmatch(r"sqlite:[^\x00-\x1f]+|postgresql://[^\x00-\x20]+", value):
         return value
     raise ValueError("expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE")  # its password is not shown
-
-
-def recipient(value: Any) -> str:
-    """Where an alert goes: `webhook:URL`, or an Apprise URL."""
-    if isinstance(value, str) and value.startswith("webhook:"):
-        return f"webhook:{web_url(value.removeprefix('webhook:'))}"
-    if isinstance(value, str) and re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\x00-\x20]+", value):
-        return value
-    raise ValueError("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org")
 
 
 def site_entry(value: Any) -> Any:
@@ -300,15 +322,18 @@ ResolverAddress = Annotated[str, _read_by(resolver)]
 OwnResolver = Annotated[str, _read_by(own_resolver)]
 Selected = Annotated[str, _read_by(selected)]
 Listen = Annotated[str, _read_by(listen)]
+Host = Annotated[str, _read_by(host)]
+Origin = Annotated[str, _read_by(origin)]
+Token = Annotated[str, _read_by(token)]
 Proxy = Annotated[str, _read_by(proxy)]
 Device = Annotated[str, _read_by(device)]
 NetworkNamespace = Annotated[str, _read_by(netns)]
 Name = Annotated[str, _read_by(name)]
+Contact = Annotated[str, _read_by(contact)]
 Country = Annotated[str, _read_by(country)]
 Language = Annotated[str, _read_by(language)]
 Category = Annotated[str, _read_by(category)]
 Store = Annotated[str, _read_by(store)]
-Recipient = Annotated[str, _read_by(recipient)]
 Count = Annotated[int, Meta(ge=1, le=1_000_000)]
 Asn = Annotated[int, Meta(ge=1, le=4_294_967_295)]
 Probability = Annotated[float, Meta(ge=0, le=1)]

@@ -10,16 +10,14 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from monitor.consent_texts import Texts, texts
+from monitor.consent_texts import AGAIN, QUESTION, REFUSED, UNREMEMBERED, answers, risks
+from monitor.language import Words, here
+from monitor.messages import N_
 
 # A new version of the text is a new question: what was agreed to before was another text.
 TEXT_VERSION = 1
 
-# Whole words, or their usual letter, in either language: an Enter pressed too soon must not be a yes.
-YES = frozenset({"yes", "y", "sí", "si", "s"})
-NO = frozenset({"no", "n", ""})
-
-HOW_TO = (
+HOW_TO = N_(
     "nothing is measured without consent: run this on a terminal to read about the risks and answer, "
     "or write `consent: true` in probes.yaml"
 )
@@ -48,15 +46,14 @@ def require(configured: bool | None, *, ask: Callable[[str], str] | None, now: d
     if configured is True:
         return
     if configured is False:
-        raise ConsentMissing("nothing is measured: the configuration says `consent: false`")
+        raise ConsentMissing(here().text("nothing is measured: the configuration says `consent: false`"))
     if _is_remembered(remembered):
         return
     if ask is None:
-        raise ConsentMissing(HOW_TO)
-    language = texts(os.environ)
-    if not _agrees(ask, language, remembered):
-        raise ConsentMissing(language.refused)
-    _remember(remembered, _Given(date=now, text_version=TEXT_VERSION), language)
+        raise ConsentMissing(here().text(HOW_TO))
+    if not _agrees(ask, here(), remembered):
+        raise ConsentMissing(here().text(REFUSED))
+    _remember(remembered, _Given(date=now, text_version=TEXT_VERSION))
 
 
 def require_here(configured: bool | None) -> None:
@@ -66,11 +63,12 @@ def require_here(configured: bool | None) -> None:
     require(configured, ask=ask, now=datetime.now(UTC), remembered=remembered_at())
 
 
-def _agrees(ask: Callable[[str], str], language: Texts, remembered: Path) -> bool:
-    answer = _plain(ask(f"{language.risks.format(remembered=remembered)}\n{language.question}"))
-    while answer not in YES | NO:
-        answer = _plain(ask(language.again))
-    return answer in YES
+def _agrees(ask: Callable[[str], str], w: Words, remembered: Path) -> bool:
+    yes, no = answers(w)
+    answer = _plain(ask(f"{risks(w, remembered)}\n\n{w.text(QUESTION)} "))
+    while answer not in yes | no:
+        answer = _plain(ask(f"{w.text(AGAIN)} "))
+    return answer in yes
 
 
 def _plain(answer: str) -> str:
@@ -94,11 +92,11 @@ def _is_remembered(file: Path) -> bool:
     return given.text_version == TEXT_VERSION
 
 
-def _remember(file: Path, given: _Given, language: Texts) -> None:
+def _remember(file: Path, given: _Given) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file.write_bytes(msgspec.json.encode(given) + b"\n")
         file.chmod(0o600)
     except OSError as exc:
         problem = (exc.strerror or type(exc).__name__).lower()
-        sys.stderr.write(language.unremembered.format(file=file, problem=problem) + "\n")
+        sys.stderr.write(here().text(UNREMEMBERED, file=file, problem=problem) + "\n")

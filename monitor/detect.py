@@ -19,6 +19,8 @@ from rich.text import Text
 from monitor.classify import Reading, UnreadableError, documents
 from monitor.control.bounds import text
 from monitor.events import Minimum, detect
+from monitor.language import here
+from monitor.messages import N_
 from monitor.models import Event, Kind, Network, Point, Status
 from monitor.wording import told
 
@@ -32,6 +34,26 @@ _KINDS = {
     Kind.SITE_OUTAGE: "yellow",
     Kind.NETWORK_OUTAGE: "yellow",
     Kind.SILENCE: "magenta",
+}
+
+# The names that JSON has for them, except where a reader has words of his own.
+_KIND_NAMES = {
+    Kind.BLOCKING: N_("blocking"),
+    Kind.SITE_OUTAGE: N_("site_outage"),
+    Kind.NETWORK_OUTAGE: N_("network_outage"),
+    Kind.SILENCE: N_("silence"),
+}
+_TITLES = {
+    "kind": N_("kind"),
+    "site": N_("site"),
+    "network": N_("network"),
+    "started": N_("started"),
+    "ended": N_("ended"),
+    "detected": N_("detected"),
+    "methods": N_("methods"),
+    "confidence": N_("confidence"),
+    "n": N_("n"),
+    "probes": N_("probes"),
 }
 
 
@@ -179,10 +201,11 @@ def _print_table(events: Sequence[Event]) -> None:
     if not console.is_terminal:
         console = Console(highlight=False, width=_PIPE_WIDTH)
     if not events:
-        console.print("no events", style="dim")
+        console.print(here().text("no events"), style="dim")
         return
     rows = [_cells(event) for event in events]
-    table = Table(*rows[0], box=None, pad_edge=False, header_style="bold")
+    w = here()
+    table = Table(*(w.gettext(_TITLES[name]) for name in rows[0]), box=None, pad_edge=False, header_style="bold")
     for column in table.columns:
         column.no_wrap = True
     for event, row in zip(events, rows, strict=True):
@@ -194,7 +217,7 @@ def _print_table(events: Sequence[Event]) -> None:
 
 def _cells(event: Event) -> dict[str, str]:
     return {
-        "kind": event.kind.value,
+        "kind": here().gettext(_KIND_NAMES[event.kind]),
         "site": event.site or "-",
         "network": _network(event.network),
         "started": ("" if event.started_range[0] else "<= ") + _minute(event.started),
@@ -209,10 +232,15 @@ def _cells(event: Event) -> dict[str, str]:
 
 def _stacked(events: Sequence[Event], rows: Sequence[dict[str, str]]) -> Table:
     """The same in three columns, for eighty characters."""
-    table = Table("what", "when", "how", box=None, pad_edge=False, header_style="bold")
+    w = here()
+    table = Table(w.text("what"), w.text("when"), w.text("how"), box=None, pad_edge=False, header_style="bold")
     for event, row in zip(events, rows, strict=True):
-        when = [f"{name:<8} {row[name]}" for name in ("started", "ended", "detected")]
-        how = [row["methods"], f"confidence {row['confidence']}", f"n {row['n']}, probes {row['probes']}"]
+        when = [f"{w.gettext(_TITLES[name]):<8} {row[name]}" for name in ("started", "ended", "detected")]
+        how = [
+            row["methods"],
+            w.text("confidence {number}", number=row["confidence"]),
+            w.text("n {n}, probes {probes}", n=row["n"], probes=row["probes"]),
+        ]
         columns = ([row["kind"], row["site"], row["network"]], when, how)
         table.add_row(*map(_shown, map("\n".join, columns)), style=_KINDS[event.kind])
         table.add_row("")

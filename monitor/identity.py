@@ -23,6 +23,11 @@ def probe_id(network: Network) -> str:
     return hmac.new(_secret(), f"AS{network.asn}".encode(), hashlib.sha256).hexdigest()[:16]
 
 
+def derived(purpose: str) -> str:
+    """64 hex digits that this installation alone can know, the same as long as its secret stays."""
+    return hmac.new(_secret(), purpose.encode(), hashlib.sha256).hexdigest()
+
+
 def _secret() -> bytes:
     """This installation's secret; one for this run only where none can be stored."""
     folder = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "almenara"

@@ -14,6 +14,8 @@ import msgspec
 from monitor.changes import REOPENED, WITHDRAWN, Change
 from monitor.config_yaml import one_line
 from monitor.explain import STATUS_WORDS, explain
+from monitor.language import ENGLISH, Words, here
+from monitor.messages import N_
 from monitor.models import Measurement, Status, Verdict
 from monitor.moments import length, utc_text
 from monitor.verdict.evidence import CLOCK_WRONG_S
@@ -22,10 +24,16 @@ from monitor.wording import WHY_NOT_JUDGED, event_text, told
 FORMATS = ("text", "json")
 _LOG = logging.getLogger("almenara")
 _MOST_TRACE = 8000  # characters
+_language = ENGLISH
 
 
 def open_journal(log_format: str, write: Callable[[str], None] | None = None) -> None:
-    """From now on. write: takes each line (text without its end); by default to stderr."""
+    """From now on. write: takes each line (text without its end); by default to stderr.
+
+    People read the text, in their language; programs read the JSON, which is in English everywhere.
+    """
+    global _language
+    _language = ENGLISH if log_format == "json" else here()
     handler = _Lines(write or _to_stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     root = logging.getLogger()
@@ -37,6 +45,11 @@ def open_journal(log_format: str, write: Callable[[str], None] | None = None) ->
     logging.getLogger("apscheduler").setLevel(logging.CRITICAL)  # it is told by us what it should do; we tell the rest
 
 
+def spoken() -> Words:
+    """The language that the journal is kept in."""
+    return _language
+
+
 def say(event: str, text: str, *, level: int = logging.INFO, **fields: Any) -> None:
     """One line. event: its name, for programs; text: for people."""
     _LOG.log(level, "%s", text, extra={"event": event, "fields": fields})
@@ -45,25 +58,32 @@ def say(event: str, text: str, *, level: int = logging.INFO, **fields: Any) -> N
 def say_bug(doing: str, problem: BaseException) -> None:
     """A mistake of ours, which cost one piece of work and no more; with its traceback."""
     trace = (type(problem), problem, problem.__traceback__)
-    text = f"a bug in this program, while {doing}: {type(problem).__name__}; the watch goes on"
+    text = spoken().text(
+        "a bug in this program, while {doing}: {problem}; the watch goes on",
+        doing=doing,
+        problem=type(problem).__name__,
+    )
     _LOG.error("%s", text, exc_info=trace, extra={"event": "bug", "fields": {}})
 
 
 def say_change(change: Change) -> None:
     """What became of an event."""
-    say("event", change_text(change), change=change.what, **told(change.event))
+    say("event", change_text(change, spoken()), change=change.what, **told(change.event))
 
 
-def change_text(change: Change) -> str:
+def change_text(change: Change, w: Words = ENGLISH) -> str:
     """An event's change for people."""
-    text = event_text(change.event)
+    event = event_text(change.event, w)
     if change.what == WITHDRAWN:
-        before = change.before or change.event
-        return f"withdrawn: {event_text(before)}; the evidence no longer shows it"
+        before = event_text(change.before or change.event, w)
+        return w.text("withdrawn: {event}; the evidence no longer shows it", event=before)
     if change.what == REOPENED:
-        ended = change.before and change.before.ended
-        return f"it goes on after all: {text}" + (f" (it seemed over at {utc_text(ended)})" if ended else "")
-    return {"ended": "over: ", "updated": "changed: "}.get(change.what, "") + text
+        ended = change.before.ended if change.before else None
+        if ended is None:
+            return w.text("it goes on after all: {event}", event=event)
+        return w.text("it goes on after all: {event} (it seemed over at {time})", event=event, time=utc_text(ended))
+    messages = {"ended": N_("over: {event}"), "updated": N_("changed: {event}")}
+    return w.text(messages.get(change.what, "{event}"), event=event)
 
 
 def say_verdict(measurement: Measurement) -> None:
@@ -71,19 +91,22 @@ def say_verdict(measurement: Measurement) -> None:
     verdict = measurement.verdict
     if verdict is None:
         return
+    what = _verdict_text(verdict, spoken())
+    text = spoken().text("{site} on {vantage} {what}", site=measurement.site, vantage=measurement.vantage, what=what)
     say(
-        "verdict", f"{measurement.site} on {measurement.vantage} {_verdict_text(verdict)}",
+        "verdict", text,
         site=measurement.site, url=measurement.url, vantage=measurement.vantage, asn=measurement.network.asn,
         status=verdict.status.value, methods=list(verdict.methods), confidence=verdict.confidence, rule=verdict.rule,
         reason=_reason(verdict), id=measurement.id,
     )  # fmt: skip
 
 
-def _verdict_text(verdict: Verdict) -> str:
+def _verdict_text(verdict: Verdict, w: Words) -> str:
     if verdict.status is Status.INCONCLUSIVE and verdict.rule in WHY_NOT_JUDGED:
-        return f"cannot be judged: {WHY_NOT_JUDGED[verdict.rule]}"
+        return w.text("cannot be judged: {why}", why=w.gettext(WHY_NOT_JUDGED[verdict.rule]))
     methods = f" ({', '.join(verdict.methods)})" if verdict.methods else ""
-    return (STATUS_WORDS[verdict.status] if verdict.status is not Status.BLOCKED else "is blocked") + methods
+    blocked = verdict.status is Status.BLOCKED
+    return (w.text("is blocked") if blocked else w.gettext(STATUS_WORDS[verdict.status])) + methods
 
 
 def _reason(verdict: Verdict) -> str:
@@ -102,20 +125,22 @@ class Clock:
         """offset: seconds that the clock is ahead of neutral sites'; None: not known."""
         if offset is None or self._wrong == (abs(offset) > CLOCK_WRONG_S):
             return
-        self._wrong = not self._wrong
+        self._wrong, w = not self._wrong, spoken()
         if self._wrong:
-            text = (
-                f"this machine's clock is {_far(offset)}: set it, until then little can be judged and times are wrong"
-            )
-            say("clock", text, level=logging.WARNING, offset_s=offset)
+            message = _FAST if offset > 0 else _SLOW
+            say("clock", w.text(message, length=_far(offset, w)), level=logging.WARNING, offset_s=offset)
         else:
-            say("clock", "this machine's clock is right again", offset_s=offset)
+            say("clock", w.text("this machine's clock is right again"), offset_s=offset)
 
 
-def _far(offset: float) -> str:
+_FAST = N_("this machine's clock is {length} fast: set it, until then little can be judged and times are wrong")
+_SLOW = N_("this machine's clock is {length} slow: set it, until then little can be judged and times are wrong")
+
+
+def _far(offset: float, w: Words) -> str:
     off = timedelta(seconds=abs(offset))
-    told = f"{off.days / 365.25:.0f} years" if off.days > 730 else length(off)
-    return f"{told} {'fast' if offset > 0 else 'slow'}"
+    years = round(off.days / 365.25)
+    return w.many("{count} year", "{count} years", years) if off.days > 730 else length(off)
 
 
 class _Lines(logging.Handler):

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from monitor.journal import say, say_bug
+from monitor.journal import say, say_bug, spoken
 from monitor.models import Event, Incident, Measurement
 from monitor.store import Count, Store, StoreError
 from monitor.survival import survived
@@ -34,13 +34,14 @@ class Ledger:
         handled: Callable[[Sequence[Measurement]], Coroutine[Any, Any, None]],
         *,
         count: Count | None = None,
+        save_events: Callable[[Sequence[Event], Sequence[Incident]], None] | None = None,
         retry_s: float = RETRY_S,
     ) -> None:
-        """count: what the store is to count of each."""
+        """count: what the store is to count of each. save_events: stores them, and what comes of them."""
         self.problem: str | None = None
-        self._store = store
         self._handled = handled
         self._append = partial(store.append, count=count)
+        self._save_all = save_events or store.save_events
         self._retry_s = retry_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._new: deque[Measurement] = deque()
@@ -137,7 +138,7 @@ class Ledger:
     async def _save_events(self) -> None:
         events, incidents = list(self._events.values()), list(self._incidents.values())
         if events or incidents:
-            failure = await self._failure(self._store.save_events, events, incidents)
+            failure = await self._failure(self._save_all, events, incidents)
             if isinstance(failure, StoreError):
                 return self._troubled(str(failure))
             if failure is not None:
@@ -154,11 +155,20 @@ class Ledger:
 
     def _troubled(self, problem: str) -> None:
         if self.problem is None:
-            text = f"{problem}; measuring goes on, at most {MOST_UNSAVED} measurements are kept in memory"
+            text = spoken().text(
+                "{problem}; measuring goes on, at most {number} measurements are kept in memory",
+                problem=problem, number=MOST_UNSAVED,
+            )  # fmt: skip
             say("store_trouble", text, level=logging.ERROR, problem=problem)
         self.problem = problem
 
     def _healed(self) -> None:
-        lost = f"; {self._dropped} measurements were lost" if self._dropped else ", nothing was lost"
-        say("store_well", f"the store takes measurements again{lost}", lost=self._dropped)
+        text = spoken().text("the store takes measurements again, nothing was lost")
+        if self._dropped:
+            text = spoken().many(
+                "the store takes measurements again; {count} measurement was lost",
+                "the store takes measurements again; {count} measurements were lost",
+                self._dropped,
+            )
+        say("store_well", text, lost=self._dropped)
         self.problem, self._dropped = None, 0

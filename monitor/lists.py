@@ -23,6 +23,8 @@ from monitor import files
 from monitor.budget import amount
 from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_yaml import ConfigError, one_line
+from monitor.language import Words, here
+from monitor.messages import N_
 from monitor.schedule import every_s
 from monitor.show import printable
 from monitor.sites import MAX_LIST_BYTES, ListUnavailable, distinct, list_text, site_name, sites_in
@@ -33,6 +35,7 @@ LOCK_S = 5.0  # how long another process is waited for that has the memory of wh
 ALL = "all"
 MAX_REMEMBERED_BYTES = 64 * 1024 * 1024
 _URL_WIDTH = 70
+_STATES = {"watched": N_("watched"), "waiting": N_("waiting")}
 
 
 class Watched(Struct, frozen=True, kw_only=True):
@@ -55,9 +58,9 @@ class Lists:
     complete: no list is without a copy.
     """
 
-    def __init__(self, warn: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None], language: Callable[[], Words] = here) -> None:
         self.complete = True
-        self._warn = warn
+        self._warn, self._language = warn, language
         self._last: dict[ListConfig, tuple[SiteConfig, ...]] = {}
         self._troubled: set[ListConfig] = set()
 
@@ -121,14 +124,20 @@ class Lists:
                 self.complete = False
         if entry not in self._troubled:
             self._troubled.add(entry)
-            instead = "the last good copy is used" if known else "its sites are not watched until it can be had"
-            self._warn(f"{problem}; {instead}")
+            instead = (
+                N_("{problem}; the last good copy is used")
+                if known
+                else N_("{problem}; its sites are not watched until it can be had")
+            )
+            self._warn(self._language().text(instead, problem=problem))
         return known or ()
 
     def _well(self, entry: ListConfig) -> None:
         if entry in self._troubled:
             self._troubled.remove(entry)
-            self._warn(one_line(f"{entry.path or bare(str(entry.url))}: can be had again"))
+            self._warn(
+                one_line(self._language().text("{list}: can be had again", list=entry.path or bare(str(entry.url))))
+            )
 
 
 def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
@@ -136,7 +145,7 @@ def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
 
     1 where a list cannot be had and nothing stands in for it.
     """
-    lists = Lists(_warn)
+    lists, w = Lists(_warn), here()
     watched = asyncio.run(lists.gather(config))
     if approve:
         lists.approve(config, approve)
@@ -146,15 +155,23 @@ def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
         for site, state in rows:
             sys.stdout.buffer.write(msgspec.json.encode(_told(site, state, config)) + b"\n")
     else:
-        table = Table("site", "name", "tags", "every", "state", box=None, header_style="bold")
+        titles = (w.text("site"), w.text("name"), w.text("tags"), w.text("every"), w.text("state"))
+        table = Table(*titles, box=None, header_style="bold")
         for site, state in rows:
-            table.add_row(*_cells(site, config), Text(state, style="yellow" if state == "waiting" else ""))
+            told = Text(w.gettext(_STATES[state]), style="yellow" if state == "waiting" else "")
+            table.add_row(*_cells(site, config), told)
         Console(file=sys.stdout, highlight=False).print(table)
     if config.schedule.budget is not None:
-        _warn(f"every: as configured; a budget of {amount(config.schedule.budget)} a day may make it longer")
+        limit = amount(config.schedule.budget)
+        _warn(w.text("every: as configured; a budget of {limit} a day may make it longer", limit=limit))
     if watched.waiting:
-        waiting = f"{len(watched.waiting)} {'waits' if len(watched.waiting) == 1 else 'wait'}"
-        _warn(f"{waiting} since joining a list: `almenara sites --approve URL`, or `--approve all`")
+        _warn(
+            w.many(
+                "{count} waits since joining a list: `almenara sites --approve URL`, or `--approve all`",
+                "{count} wait since joining a list: `almenara sites --approve URL`, or `--approve all`",
+                len(watched.waiting),
+            )
+        )
     return 0 if lists.complete else 1
 
 

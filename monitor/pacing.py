@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from monitor.budget import Budget, Pace, Spent, amount, pace_text
-from monitor.journal import say
+from monitor.journal import say, spoken
 from monitor.schedule import Schedule
 from monitor.store import Store
 
@@ -60,12 +60,15 @@ class Pacing:
         exhausted = self._budget.exhausted()
         if exhausted and not self.paused:
             limit = amount(self._budget.limit or 0)
-            say("paused", f"the budget of {limit} a day is spent: measuring pauses until midnight UTC")
+            text = spoken().text(
+                "the budget of {limit} a day is spent: measuring pauses until midnight UTC", limit=limit
+            )
+            say("paused", text)
         self.paused = exhausted
         every_s, stretch = self._schedule.shortest_s(), self._schedule.stretch
         if self._told.changed(stretch):
             every = None if math.isinf(stretch) else round(every_s * stretch)
-            say("pace", pace_text(self._budget, stretch, every_s), every=every)
+            say("pace", pace_text(self._budget, stretch, every_s, spoken()), every=every)
 
 
 def recalled(store: Store) -> Spent:

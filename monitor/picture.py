@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor.messages import N_
 from monitor.models import Measurement, Status, Verdict
 
 
@@ -26,7 +27,7 @@ class Picture:
 
     def __init__(self) -> None:
         self.cells: dict[tuple[str, str], Cell] = {}
-        self.control = "not asked yet"
+        self.control = N_("not asked yet")
         self.last: datetime | None = None
 
     def recall(self, known: Iterable[tuple[str, str, Verdict, datetime]]) -> None:
@@ -43,7 +44,7 @@ class Picture:
         self.last = measurement.started
         if measurement.controls:
             failures = {control.failure or "" for control in measurement.controls}
-            self.control = "answers" if "" in failures else min(failures)
+            self.control = N_("answers") if "" in failures else min(failures)
         pair, verdict = (measurement.url, measurement.vantage), measurement.verdict
         before = self.cells.get(pair)
         if verdict is None:

@@ -10,6 +10,7 @@ from monitor import assemble
 from monitor.absence import Absent
 from monitor.config import Config, VantageConfig
 from monitor.control.shared import Line, Together
+from monitor.journal import spoken
 from monitor.measure import Prober
 from monitor.models import Measurement, Network
 
@@ -116,9 +117,11 @@ class Probers:
     def _tell_changes(self, absent: dict[str, str], configured: set[str]) -> None:
         for name, problem in absent.items():
             if name not in self._absent:
-                self._tell(f"vantage {name} is left out until it is there: {problem}")
+                self._tell(
+                    spoken().text("vantage {name} is left out until it is there: {problem}", name=name, problem=problem)
+                )
         for name in self._absent.keys() & configured - absent.keys():
-            self._tell(f"vantage {name} is there now")
+            self._tell(spoken().text("vantage {name} is there now", name=name))
         self._absent = absent
 
     async def _kept_or_built(self, present: assemble.Present, named: VantageConfig) -> _Held:

@@ -7,13 +7,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from monitor.config import Config
+from monitor.language import here
 from monitor.store import Rejudged, Store, locate
 from monitor.verdict import RULES_VERSION, judge
+
+NOT_JUDGED = "not judged"
 
 
 def run(config: Config, *, json: bool) -> int:
     """Judge again, say how many became something else, and return 0. Raises StoreError."""
-    columns = (TextColumn("judging again"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(here().text("judging again")), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True, highlight=False)
     with (
         Store.open(locate(config.store), create=False) as store,
@@ -27,7 +30,7 @@ def run(config: Config, *, json: bool) -> int:
 
 def _changes(done: Rejudged) -> list[tuple[str, str, int]]:
     """Old status, new status, how often; the most frequent first."""
-    found = [(old.value if old else "not judged", new.value, count) for (old, new), count in done.changes.items()]
+    found = [(old.value if old else NOT_JUDGED, new.value, count) for (old, new), count in done.changes.items()]
     return sorted(found, key=lambda change: (-change[2], change))
 
 
@@ -37,6 +40,15 @@ def _as_json(done: Rejudged) -> str:
 
 
 def _as_text(done: Rejudged) -> str:
-    lines = [f"{done.total} measurements judged again, {done.changed} with another verdict"]
-    lines += [f"  {old:<12} -> {new:<12} {count:>9}" for old, new, count in _changes(done)]
+    w = here()
+    lines = [
+        w.many(
+            "{count} measurement judged again, {changed} with another verdict",
+            "{count} measurements judged again, {changed} with another verdict",
+            done.total, changed=w.number(done.changed),
+        )
+    ]  # fmt: skip
+    for old, new, count in _changes(done):
+        before = w.text("not judged") if old == NOT_JUDGED else w.status(old)
+        lines.append(f"  {before:<14} -> {w.status(new):<14} {count:>9}")
     return "\n".join(lines) + "\n"

@@ -11,6 +11,7 @@ from monitor import assemble
 from monitor.absence import NoVantage
 from monitor.config import Config
 from monitor.explain import worded_measurement
+from monitor.language import here
 from monitor.models import Measurement, to_json
 from monitor.show import Table
 from monitor.sweep import Sweep
@@ -70,7 +71,7 @@ async def _wanted(config: Config, urls: Sequence[str]) -> tuple[list[str], bool]
     listed = lists.Lists(_warn)
     watched = await listed.gather(config)
     if watched.waiting:
-        _warn(waiting_words(len(watched.waiting)))
+        _warn(waiting_words(len(watched.waiting), here()))
     return [site.url for site in watched.sites], listed.complete
 
 
@@ -84,7 +85,7 @@ def _there(config: Config, file: Path | None) -> Config:
     if all(one.name == config.control.vantage for one in present.config.vantages):
         raise NoVantage("; ".join(present.absent.values()))
     for name, problem in present.absent.items():
-        sys.stderr.write(f"almenara: vantage {name} is left out: {problem}\n")
+        _warn(here().text("vantage {name} is left out: {problem}", name=name, problem=problem))
     return present.config
 
 

@@ -17,13 +17,15 @@ from typing import Any
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
 
 from monitor import assemble, consent, pacing, signals, systemd
+from monitor.alerts.alerting import Alerts
+from monitor.alerts.subscriptions import subscribed
 from monitor.asked import Busy
 from monitor.changes import Changes
 from monitor.clock import look_again, steps
 from monitor.conclusions import Conclusions, point_of
 from monitor.config import Config, ConfigError, MeasureConfig, load
 from monitor.errands import Errands
-from monitor.journal import Clock, say, say_change, say_verdict
+from monitor.journal import Clock, say, say_change, say_verdict, spoken
 from monitor.ledger import Ledger
 from monitor.lists import Lists, Watched
 from monitor.live import View
@@ -38,11 +40,13 @@ from monitor.rounds import Rounds
 from monitor.schedule import Schedule
 from monitor.sites import ListUnavailable, site_name
 from monitor.standing import Seen
-from monitor.store import Counts, Store, StoreError
+from monitor.store import Counts, Store, StoreError, locate
 from monitor.survival import survived
 from monitor.web.app import Health, app
+from monitor.web.archive import Archive
+from monitor.web.scope import Scope, scope_of
 from monitor.web.server import opened, serving
-from monitor.wording import counted, waiting_words
+from monitor.wording import left_words, lost_words, removed_words, waiting_words, watching_words
 
 TICK_S = 60
 VANTAGES_S = 60  # how often one that is not there is looked for
@@ -63,10 +67,11 @@ class Service:
         self._file, self._config, self._store = file, config, store
         self._schedule = Schedule(SystemRandom())
         self._probers = Probers(assemble.trust(), lambda line: say("vantage", line, level=logging.WARNING))
-        self._lists = Lists(lambda line: say("list", line, level=logging.WARNING))
+        self._lists = Lists(lambda line: say("list", line, level=logging.WARNING), spoken)
         self._watched = Watched(sites=())
         self._meter = Meter(store, config)
-        self._ledger = Ledger(store, self._handled, count=self._meter.count)
+        self._alerts = Alerts(store)
+        self._ledger = Ledger(store, self._handled, count=self._meter.count, save_events=self._alerts.save_events)
         self._conclusions: Conclusions
         self._pacing: Pacing
         self._rounds: Rounds
@@ -92,7 +97,9 @@ class Service:
             until.callback(self._ledger.close)
             await self._begin()
             self.began = True
-            await until.enter_async_context(serving(app(self), listening))
+            archive = Archive(locate(self._stored_at))
+            until.push_async_callback(archive.aclose)
+            await until.enter_async_context(serving(app(self, archive), listening))
             await until.enter_async_context(signals.handled(self._handlers()))
             writing = asyncio.create_task(survived(self._ledger.run(), "the store's writer"))
             until.push_async_callback(self._leave, writing)
@@ -101,6 +108,8 @@ class Service:
             self._plan_jobs()
             following = asyncio.create_task(survived(self._follow_clock(), "watching the clock"))
             until.callback(following.cancel)
+            telling = asyncio.create_task(survived(self._alerts.sender.run(), "sending alerts"))
+            until.callback(telling.cancel)
             systemd.notify("READY=1")
             say("started", self._watching())
             await self._stop.wait()
@@ -116,6 +125,7 @@ class Service:
             waiting=len(self._watched.waiting), vantages=len(self._probers.names()),
             absent=tuple(self._probers.absent()), unsaved=self._ledger.unsaved,
             last_measurement=self._picture.last.isoformat() if self._picture.last else None,
+            undelivered=self._alerts.sender.undelivered,
         )  # fmt: skip
 
     def view(self) -> View:
@@ -128,6 +138,13 @@ class Service:
             waiting=len(self._watched.waiting), problem=self._ledger.problem, absent=self._probers.absent(),
         )  # fmt: skip
 
+    def scope(self) -> Scope:
+        """For the pages."""
+        return scope_of(
+            self._watched.sites, self._schedule.periods(), self._probers.networks(), self._probers.absent(),
+            troubled=self._ledger.problem is not None,
+        )  # fmt: skip
+
     async def scrape(self) -> Scrape:
         """For /metrics."""
         figures, now = await self._meter.figures(), _now()
@@ -136,8 +153,8 @@ class Service:
             unsaved=self._ledger.unsaved, waiting=len(self._watched.waiting), watched=self._schedule.periods(),
             running=self._schedule.under_way(), lag_s=self._meter.lag_s(now, self._schedule.next()),
             networks=self._probers.networks(), active=self._conclusions.active(),
-            incidents=self._conclusions.incident_ids(), paused=self._pacing.paused, budget=self._pacing.limit,
-            used=self._pacing.used,
+            incidents=self._conclusions.incident_ids(), stretch=self._schedule.stretch, budget=self._pacing.limit,
+            used=self._pacing.used, absent=self._probers.absent(),
         )  # fmt: skip
 
     @property
@@ -166,6 +183,7 @@ class Service:
             try:
                 config = load(self._file)
                 consent.require(config.consent, ask=None, now=_now(), remembered=consent.remembered_at())
+                subscriptions = subscribed(config, self._file)
                 watched = await self._lists.gather(config)
                 await self._probers.arrange(config, self._file)
             except consent.ConsentMissing as exc:
@@ -173,9 +191,11 @@ class Service:
                 self._stop.set()
                 return str(exc)
             except (ConfigError, ListUnavailable) as exc:
-                say("reload_failed", f"{exc}; the old configuration stays", level=logging.ERROR, problem=str(exc))
+                text = spoken().text("{problem}; the old configuration stays", problem=exc)
+                say("reload_failed", text, level=logging.ERROR, problem=str(exc))
                 self._count(self._meter.reload(None))
                 return str(exc)
+            self._alerts.subscriptions = subscriptions
             await self._take_over(config, watched)
             self._count(self._meter.reload(config))
         return None
@@ -184,7 +204,8 @@ class Service:
         self._config = config
         for key, runs in (("store", self._stored_at), ("web", self.web)):
             if runs != getattr(config, key):
-                say("reload", f"{key}: another value takes effect after a restart", level=logging.WARNING)
+                text = spoken().text("{key}: another value takes effect after a restart", key=key)
+                say("reload", text, level=logging.WARNING)
         self._conclusions.ask(config.detect)
         self._pacing.limit = config.schedule.budget
         self._rounds.limit(config.measure.concurrency)
@@ -193,12 +214,12 @@ class Service:
         self._due()
 
     def _watching(self) -> str:
-        vantages = ", ".join(self._probers.names()) or "no vantage so far"
-        return f"watching {counted(len(self._watched.sites), 'site')} on {vantages}"
+        return watching_words(len(self._watched.sites), self._probers.names(), spoken())
 
     async def _begin(self) -> None:
         """From what is stored to the first plan."""
         config, store = self._config, self._store
+        self._alerts.subscriptions = subscribed(config, self._file)
         await self._probers.arrange(config, self._file)
         watched = await self._lists.gather(config)
         self._changes.recall(await self._ledger.do(store.events))
@@ -231,17 +252,15 @@ class Service:
     def _arrange(self, watched: Watched, last: dict[str, datetime] | None = None) -> None:
         left = sorted({site.url for site in self._watched.sites} - {site.url for site in watched.sites})
         if left:
-            say(
-                "sites_left",
-                f"{counted(len(left), 'site')} watched no more: {', '.join(left[:5])}{', …' * (len(left) > 5)}",
-            )
+            say("sites_left", left_words(left, spoken()))
         self._watched = watched
+        self._alerts.arrange(watched.sites)
         self._schedule.arrange(watched.sites, self._probers.names(), self._config.schedule, _now(), last)
         urls = {site.url for site in watched.sites}
         self._picture.only(urls)
         self._meter.only(urls)
         if len(watched.waiting) > self._told_waiting:
-            say("sites_waiting", waiting_words(len(watched.waiting)), waiting=len(watched.waiting))
+            say("sites_waiting", waiting_words(len(watched.waiting), spoken()), waiting=len(watched.waiting))
         self._told_waiting = len(watched.waiting)
 
     def _plan_jobs(self) -> None:
@@ -257,7 +276,8 @@ class Service:
 
     async def _follow_clock(self) -> None:
         async for step_s in steps():
-            say("clock_set", f"the clock was set {step_s:+.0f} s", level=logging.WARNING, seconds=round(step_s, 1))
+            text = spoken().text("the clock was set {step} s", step=f"{step_s:+.0f}")
+            say("clock_set", text, level=logging.WARNING, seconds=round(step_s, 1))
             look_again(self._timer)
 
     async def _alive(self) -> None:
@@ -271,7 +291,8 @@ class Service:
         if hanging is None:
             systemd.notify("WATCHDOG=1")
         elif self._hanging is None:
-            say("hanging", f"{hanging}; systemd may start the service anew", level=logging.ERROR)
+            text = spoken().text("{problem}; systemd may start the service anew", problem=hanging)
+            say("hanging", text, level=logging.ERROR)
         self._hanging = hanging
 
     async def _wake(self) -> None:
@@ -314,6 +335,7 @@ class Service:
     async def _tick(self) -> None:
         now = _now()
         self._tell(self._conclusions.tick(now))
+        await self._quietly(self._alerts.look)
         try:
             watched = await asyncio.to_thread(self._lists.approved, self._config)
         except (ConfigError, ListUnavailable) as exc:
@@ -346,12 +368,13 @@ class Service:
 
     async def _retain(self) -> None:
         keep = self._config.keep
+        await self._quietly(self._alerts.forget, _now())
         if keep.age_s is not None or keep.size is not None:
             self._retaining = True  # the first time it takes long
             removed = await self._quietly(_retained, self._store, keep.age_s, keep.size, _now())
             self._retaining = False
             if removed:
-                say("retained", f"removed from the store: {counted(removed, 'old measurement')}", removed=removed)
+                say("retained", removed_words(removed, spoken()), removed=removed)
 
     async def _quietly(self, work: Any, *arguments: Any) -> Any:
         """With the store; its trouble shows, and is told, when measurements are stored."""
@@ -376,9 +399,8 @@ class Service:
         except TimeoutError:
             pass
         if self._ledger.unsaved:
-            lost = f"lost: {counted(self._ledger.unsaved, 'measurement')} that the store did not take"
-            say("lost", lost, level=logging.ERROR)
-        say("stopped", "stopped")
+            say("lost", lost_words(self._ledger.unsaved, spoken()), level=logging.ERROR)
+        say("stopped", spoken().text("stopped"))
 
     def _handlers(self) -> Mapping[signal.Signals, Callable[[], None]]:
         def interrupt() -> None:

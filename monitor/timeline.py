@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from rich.text import Text
 
+from monitor.language import ENGLISH, Words
 from monitor.models import Event, Point, Status
 from monitor.show import SHAPES
 
@@ -83,8 +84,9 @@ def ruler(event: Event, span: Span) -> Text:
     return Text(" " * begins + body + closing, style="dim")
 
 
-def legend(found: Sequence[Counter[Status]]) -> Text:
+def legend(found: Sequence[Counter[Status]], w: Words = ENGLISH) -> Text:
     """What the shapes that occur mean."""
     shown = dict.fromkeys(mark(one) for one in found)
-    words = {SHAPES[status]: status.value for status in SHAPES} | {MIXED: "sometimes blocked", NOTHING: "not measured"}
+    words = {SHAPES[status]: w.status(status) for status in SHAPES}
+    words |= {MIXED: w.text("sometimes blocked"), NOTHING: w.text("not measured")}
     return Text("   ").join(Text(f"{shape} {words[shape, style]}", style=style) for shape, style in shown)

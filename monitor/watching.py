@@ -16,6 +16,7 @@ from rich.text import Text
 from monitor import consent, files
 from monitor.config import load
 from monitor.journal import open_journal
+from monitor.language import here
 from monitor.live import screen
 from monitor.service import Service
 from monitor.store import Store, StoreError, locate
@@ -57,8 +58,8 @@ async def _shown(service: Service, console: Console) -> None:
 async def _view(service: Service, console: Console) -> AsyncIterator[None]:
     def render() -> Group | Text:
         if not service.began:
-            return Text("reading what is stored", style="dim")
-        return screen(service.view(), datetime.now(UTC), console.height, console.width)
+            return Text(here().text("reading what is stored"), style="dim")
+        return screen(service.view(), datetime.now(UTC), console.height, console.width, here())
 
     live = Live(console=console, auto_refresh=False, get_renderable=render)
 
@@ -85,7 +86,8 @@ def _alone(url: str) -> Iterator[None]:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         locks.enter_context(files.locked(file))
     except files.Busy:
-        raise AlreadyRunning(f"another `almenara run` uses this store ({file.with_suffix('')})") from None
+        text = here().text("another `almenara run` uses this store ({file})", file=file.with_suffix(""))
+        raise AlreadyRunning(text) from None
     except files.NoLock:
         raise StoreError(
             "unavailable", f"{file} is not this program's: remove it, or keep the store elsewhere"

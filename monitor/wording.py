@@ -1,58 +1,88 @@
-"""Events and verdicts as they are told: in plain English, the same in log, live view and tables; and as JSON.
+"""Events and verdicts as they are told: in plain words, the same in log, live view and tables; and as JSON.
 
 Names in them come from measurements, and those may come from strangers: what is returned may reach a terminal.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from monitor.language import ENGLISH, Words
+from monitor.messages import N_
 from monitor.models import Event, Incident, Kind, Network
 from monitor.moments import utc_text
 from monitor.show import printable, sureness
 
 # Few words for the log, by the rule that decided; `explain.REASONS` says more.
 WHY_NOT_JUDGED = {
-    "network_changed": "the network changed meanwhile",
-    "network_down": "no network here",
-    "clock_wrong": "the clock is wrong",
-    "captive_portal": "a sign-in page is in between",
-    "certificates_replaced": "all certificates are replaced here",
-    "error_here": "the site answers with an error, but not to the control",
-    "refused_without_control": "the site refuses, and no control says whether everyone",
-    "loop_here": "redirects lead nowhere, perhaps for everyone",
-    "ghost_name": "a name that does not exist is answered",
-    "resolver_outage": "the name server fails for every name",
-    "local_resolver": "a name server that is not the ISP's denies the name",
-    "residual_neighbour": "perhaps the echo of a block of its neighbour",
-    "line_overloaded": "neutral sites fare no better",
-    "weak_evidence": "signs of interference, too weak to accuse anybody",
-    "no_control": "no control to compare with",
-    "page_unproven": "another page came, and nothing tells whose",
-    "undecided": "the evidence contradicts itself or does not suffice",
+    "network_changed": N_("the network changed meanwhile"),
+    "network_down": N_("no network here"),
+    "clock_wrong": N_("the clock is wrong"),
+    "captive_portal": N_("a sign-in page is in between"),
+    "certificates_replaced": N_("all certificates are replaced here"),
+    "error_here": N_("the site answers with an error, but not to the control"),
+    "refused_without_control": N_("the site refuses, and no control says whether everyone"),
+    "loop_here": N_("redirects lead nowhere, perhaps for everyone"),
+    "ghost_name": N_("a name that does not exist is answered"),
+    "resolver_outage": N_("the name server fails for every name"),
+    "local_resolver": N_("a name server that is not the ISP's denies the name"),
+    "residual_neighbour": N_("perhaps the echo of a block of its neighbour"),
+    "line_overloaded": N_("neutral sites fare no better"),
+    "weak_evidence": N_("signs of interference, too weak to accuse anybody"),
+    "no_control": N_("no control to compare with"),
+    "page_unproven": N_("another page came, and nothing tells whose"),
+    "undecided": N_("the evidence contradicts itself or does not suffice"),
 }
 
 
-def counted(count: int, noun: str) -> str:
-    """`1 site`, `2 sites`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def waiting_words(count: int) -> str:
+def waiting_words(count: int, w: Words = ENGLISH) -> str:
     """That so many sites wait for the volunteer."""
-    verb = "waits" if count == 1 else "wait"
-    them = "it" if count == 1 else "them"
-    return f"{counted(count, 'site')} joined a list and {verb} until you have seen {them}: almenara sites"
+    return w.many(
+        "{count} site joined a list and waits until you have seen it: almenara sites",
+        "{count} sites joined a list and wait until you have seen them: almenara sites",
+        count,
+    )
 
 
-def network_words(network: Network | None) -> str:
+def watching_words(count: int, vantages: Sequence[str], w: Words = ENGLISH) -> str:
+    """What the service watches."""
+    where = ", ".join(vantages) or w.text("no vantage so far")
+    return w.many("watching {count} site on {vantages}", "watching {count} sites on {vantages}", count, vantages=where)
+
+
+def left_words(sites: Sequence[str], w: Words = ENGLISH) -> str:
+    """Sites that are configured no more."""
+    some = ", ".join(sites[:5]) + ", …" * (len(sites) > 5)
+    return w.many(
+        "{count} site watched no more: {sites}", "{count} sites watched no more: {sites}", len(sites), sites=some
+    )
+
+
+def removed_words(count: int, w: Words = ENGLISH) -> str:
+    """Measurements too old, or too many, to be kept."""
+    return w.many(
+        "removed from the store: {count} old measurement", "removed from the store: {count} old measurements", count
+    )
+
+
+def lost_words(count: int, w: Words = ENGLISH) -> str:
+    """Measurements that nobody will see."""
+    return w.many(
+        "lost: {count} measurement that the store did not take",
+        "lost: {count} measurements that the store did not take",
+        count,
+    )
+
+
+def network_words(network: Network | None, w: Words = ENGLISH) -> str:
     """`CANTV AS8048 VE`: as much of it as is known."""
     if network is None:
         return ""
     number = f"AS{network.asn}" if network.asn is not None else ""
-    words = (printable(network.isp or "", 40), number, printable(network.country or "", 2))
-    return " ".join(filter(None, words)) or "an unknown network"
+    known = (printable(network.isp or "", 40), number, printable(network.country or "", 2))
+    return " ".join(filter(None, known)) or w.text("an unknown network")
 
 
 def is_local(event: Event) -> bool:
@@ -60,35 +90,64 @@ def is_local(event: Event) -> bool:
     return event.kind is Kind.NETWORK_OUTAGE and event.probes <= 1
 
 
-def headline(event: Event) -> str:
+# What goes on, what has gone on since some time, and what is over; LOCAL: see `is_local`.
+_LOCAL = (
+    N_("nothing can be reached from here over {network}"),
+    N_("nothing can be reached from here over {network}"),
+    N_("nothing could be reached from here over {network}"),
+)
+_CLAUSES = {
+    Kind.BLOCKING: (
+        N_("{site} is blocked on {network}"),
+        N_("{site} has been blocked on {network}"),
+        N_("{site} was blocked on {network}"),
+    ),
+    Kind.SITE_OUTAGE: (
+        N_("{site} is down for everyone"),
+        N_("{site} has been down for everyone"),
+        N_("{site} was down for everyone"),
+    ),
+    Kind.NETWORK_OUTAGE: (
+        N_("{network} is out of order for all sites"),
+        N_("{network} has been out of order for all sites"),
+        N_("{network} was out of order for all sites"),
+    ),
+    Kind.SILENCE: (
+        N_("nothing has come from {network}"),
+        N_("nothing has come from {network}"),
+        N_("nothing came from {network}"),
+    ),
+}
+_NOW, _SINCE, _OVER = range(3)
+
+
+def headline(event: Event, w: Words = ENGLISH) -> str:
     """What happens, or happened, and where; not when."""
-    return _clause(event, "is")
+    return _clause(event, _NOW, w)
 
 
-def _clause(event: Event, going_on: str) -> str:
-    site, where = printable(event.site or "", 60), network_words(event.network)
-    over = event.ended is not None
-    verb = "was" if over else going_on
-    if is_local(event):
-        return f"nothing {'could' if over else 'can'} be reached from here over {where}"
-    return {
-        Kind.BLOCKING: f"{site} {verb} blocked on {where}",
-        Kind.SITE_OUTAGE: f"{site} {verb} down for everyone",
-        Kind.NETWORK_OUTAGE: f"{where} {verb} out of order for all sites",
-        Kind.SILENCE: f"nothing {'came' if over else 'has come'} from {where or site}",
-    }[event.kind]
+def _clause(event: Event, going_on: int, w: Words) -> str:
+    site, network = printable(event.site or "", 60), network_words(event.network, w)
+    clauses = _LOCAL if is_local(event) else _CLAUSES[event.kind]
+    message = clauses[going_on if event.ended is None else _OVER]
+    return w.text(message, site=site, network=network or site)
 
 
-def since_words(event: Event) -> str:
+def since_words(event: Event, w: Words = ENGLISH) -> str:
     """`since ..`, or `from .. to ..`; a block that was there when first looked at may be older."""
-    began = utc_text(event.started) + ("" if event.started_range[0] else " or earlier")
-    return f"since {began}" if event.ended is None else f"from {began} to {utc_text(event.ended)}"
+    began = utc_text(event.started)
+    if event.started_range[0] is None:
+        began = w.text("{time} or earlier", time=began)
+    if event.ended is None:
+        return w.text("since {began}", began=began)
+    return w.text("from {began} to {ended}", began=began, ended=utc_text(event.ended))
 
 
-def event_text(event: Event) -> str:
+def event_text(event: Event, w: Words = ENGLISH) -> str:
     """An event in one sentence."""
     methods = f" ({', '.join(printable(method, 32) for method in event.methods)})" if event.methods else ""
-    return f"{_clause(event, 'has been')}{methods} {since_words(event)}, {sureness(event.confidence)} sure"
+    what, share = _clause(event, _SINCE, w) + methods, sureness(event.confidence, w)
+    return w.text("{what} {time}, {share} sure", what=what, time=since_words(event, w), share=share)
 
 
 def told(one: Event | Incident) -> dict[str, Any]:
@@ -103,9 +162,10 @@ def told(one: Event | Incident) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return _instant(value) if isinstance(value, datetime) else value
+    return instant(value) if isinstance(value, datetime) else value
 
 
-def _instant(moment: datetime) -> str:
+def instant(moment: datetime) -> str:
+    """A time as JSON has it: UTC, to the second, or to the millisecond where that says more."""
     precision = "milliseconds" if moment.microsecond >= 1000 else "seconds"
     return moment.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

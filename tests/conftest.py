@@ -11,6 +11,9 @@ from hypothesis import settings
 settings.register_profile("almenara", deadline=None)  # other tests share the cores: time says nothing of an example
 settings.load_profile("almenara")
 
+# What the terminal says is compared in English, whatever this machine speaks; programs that tests start inherit it.
+os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
+
 DATA = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared"))
 
 

@@ -25,6 +25,7 @@ HEAVY = {
     "pyroute2",
     "trustme",
     "uvicorn",
+    "babel",
     "ruamel",
     "msgspec",
 }
@@ -69,7 +70,10 @@ def test_help_imports_nothing_heavy(arguments):
 def test_the_commands_are_those_that_work():
     done = almenara("--help")
     listed = done.stdout.partition("Commands:")[2].split("\n")
-    names = ["check", "classify", "demo", "detect", "events", "export", "helper", "measure", "run", "sites"]
+    names = [
+        "alerts", "check", "classify", "demo", "detect", "events", "export", "helper", "key", "measure", "report", "run",
+        "sites", "verify",
+    ]  # fmt: skip
     assert [line.split()[0] for line in listed if re.match(r"  \S", line)] == names
 
 

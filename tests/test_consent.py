@@ -10,15 +10,10 @@ from datetime import UTC, datetime
 import pytest
 
 from monitor.consent import TEXT_VERSION, ConsentMissing, remembered_at, require, require_here
-from monitor.consent_texts import ENGLISH, SPANISH, texts
+from monitor.consent_texts import risks
+from monitor.language import words
 
 NOW = datetime(2018, 1, 15, 13, 5, tzinfo=UTC)
-
-
-@pytest.fixture(autouse=True)
-def in_english(monkeypatch) -> None:
-    for key in ("LC_ALL", "LC_MESSAGES", "LANG"):
-        monkeypatch.delenv(key, raising=False)
 
 
 class Asked:
@@ -71,27 +66,10 @@ def test_an_unclear_answer_is_asked_again(tmp_path):
 @pytest.mark.parametrize("locale", ["es_VE.UTF-8", "C"])
 @pytest.mark.parametrize("answer", ["yes", "y", "Sí", "si\u0301", "si", "S", "SÍ"])
 def test_a_yes_in_either_language_is_one(answer, locale, tmp_path, monkeypatch):
-    monkeypatch.setenv("LANG", locale)
+    monkeypatch.setenv("LC_ALL", locale)
     require(None, ask=Asked(answer + "\n"), now=NOW, remembered=tmp_path / "consent")
     given = json.loads((tmp_path / "consent").read_text())
     assert given == {"date": "2018-01-15T13:05:00Z", "text_version": TEXT_VERSION}
-
-
-@pytest.mark.parametrize(
-    ("environment", "expected"),
-    [
-        ({"LANG": "es_VE.UTF-8"}, SPANISH),
-        ({"LANG": "es"}, SPANISH),
-        ({"LC_MESSAGES": "es_MX", "LANG": "en_US.UTF-8"}, SPANISH),
-        ({"LC_ALL": "es_ES@euro"}, SPANISH),
-        ({"LC_ALL": "", "LANG": "es_CO.UTF-8"}, SPANISH),
-        ({"LC_ALL": "C", "LANG": "es_VE.UTF-8"}, ENGLISH),
-        ({"LANG": "est_EE"}, ENGLISH),
-        ({}, ENGLISH),
-    ],
-)
-def test_the_text_is_in_the_users_language(environment, expected):
-    assert texts(environment) is expected
 
 
 def test_in_spanish_all_of_it_is(tmp_path, monkeypatch):
@@ -137,12 +115,18 @@ def test_it_is_remembered_where_state_belongs(home, monkeypatch):
 
 
 def test_the_text_says_who_sees_it_what_it_may_mean_and_what_is_recorded():
+    english, spanish = (risks(words(code), "/home/maria/consent") for code in ("en", "es"))
     for said in ("Who can see it.", "illegal", "What is recorded.", "What is not recorded.", "no VPN"):
-        assert said in ENGLISH.risks
+        assert said in english
     for said in ("Quién lo puede ver.", "ilegal", "Qué se registra.", "Qué no se registra.", "no es una VPN"):
-        assert said in SPANISH.risks
-    assert ENGLISH.risks.count("\n\n") == SPANISH.risks.count("\n\n")
-    assert max(map(len, (ENGLISH.risks + SPANISH.risks).splitlines())) <= 120
+        assert said in spanish
+    assert english.count("\n\n") == spanish.count("\n\n")
+    assert max(map(len, (english + spanish).splitlines())) <= 120
+
+
+def test_the_file_to_delete_is_told_in_one_piece_however_long_it_is():
+    file = "/home/maria/" + 20 * "a-folder/" + "consent"
+    assert file in risks(words("es"), file)
 
 
 @pytest.mark.skipif(not hasattr(os, "openpty"), reason="no pseudo-terminals")

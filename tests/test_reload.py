@@ -9,6 +9,7 @@ import httpx
 import msgspec
 import pytest
 
+from monitor.config import WebConfig
 from monitor.web.app import Health, app
 from monitor.web.server import PortTaken, opened, serving
 
@@ -18,6 +19,7 @@ class Watched:
 
     def __init__(self) -> None:
         self.problem: str | None = None
+        self.web = WebConfig()
         self.status = "ok"
         self.reloads = 0
 

@@ -19,15 +19,17 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from monitor.explain import METHOD_WORDS
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
 from monitor.lab.namespaces import LabError
 from monitor.lab.scenario import Page
+from monitor.lab.showing import Showing, showing
 from monitor.lab.table import prober_on
+from monitor.language import here
 from monitor.measure import Prober
+from monitor.messages import N_
 from monitor.models import Measurement, Status, Verdict
-from monitor.show import how_sure, status_text
+from monitor.show import counts_text, how_sure, status_text
 from monitor.steps.tls import client_context
 
 ISPS = {"cantv": "CANTV", "movilnet": "Movilnet"}
@@ -68,15 +70,15 @@ class Act(Struct, frozen=True, kw_only=True):
 
 
 ACTS = (
-    Act(isp="cantv", technique="dns-nxdomain", site="www.lapatilla.com", told="its resolvers deny the name of La Patilla"),
-    Act(isp="cantv", technique="tls-reset", site="elpitazo.net", told="the name of El Pitazo draws a reset"),
-    Act(isp="movilnet", technique="tls-silence", site="www.lapatilla.com", told="the name of La Patilla draws silence"),
-    Act(isp="movilnet", technique="dns-injection", site="elpitazo.net", told="forged answers for El Pitazo, whoever is asked",
+    Act(isp="cantv", technique="dns-nxdomain", site="www.lapatilla.com", told=N_("its resolvers deny the name of La Patilla")),
+    Act(isp="cantv", technique="tls-reset", site="elpitazo.net", told=N_("the name of El Pitazo draws a reset")),
+    Act(isp="movilnet", technique="tls-silence", site="www.lapatilla.com", told=N_("the name of La Patilla draws silence")),
+    Act(isp="movilnet", technique="dns-injection", site="elpitazo.net", told=N_("forged answers for El Pitazo, whoever is asked"),
         parameters={"answers": ("10.10.34.34",)}),
-    Act(isp="cantv", technique="http-page", site="www.caraotadigital.net", told="a block page in place of Caraota Digital",
+    Act(isp="cantv", technique="http-page", site="www.caraotadigital.net", told=N_("a block page in place of Caraota Digital"),
         parameters={"response": _BLOCK_PAGE}),
-    Act(isp="movilnet", technique="drop", site="armando.info", told="packets to Armando.info vanish"),
-    Act(isp="movilnet", technique="tls-throttle", site="runrun.es", told="Runrun.es gets 1 KB a second",
+    Act(isp="movilnet", technique="drop", site="armando.info", told=N_("packets to Armando.info vanish")),
+    Act(isp="movilnet", technique="tls-throttle", site="runrun.es", told=N_("Runrun.es gets 1 KB a second"),
         parameters={"rate": 1000}),
 )  # fmt: skip
 
@@ -92,9 +94,10 @@ def run(*, once: bool, seed: int | None) -> int:
             story = Story(lab, console)
             asyncio.run(story.once() if once else story.live())
     except LabError as exc:
-        print(f"almenara: the lab cannot run here: {exc}", file=sys.stderr)  # noqa: T201
+        sys.stderr.write(f"almenara: {here().text('the lab cannot run here: {problem}', problem=exc)}\n")
         return 1
-    console.print(Text(f"seed {drawn}: --seed {drawn} draws the same addresses, delays and pages again", style="dim"))
+    again = here().text("seed {seed}: --seed {seed} draws the same addresses, delays and pages again", seed=drawn)
+    console.print(Text(again, style="dim"))
     return 0
 
 
@@ -102,11 +105,12 @@ class Story:
     """The acts, the measurements, and the matrix that shows them."""
 
     def __init__(self, lab: Lab, console: Console) -> None:
-        self._lab, self._console = lab, console
+        self._lab, self._console, self._words = lab, console, here()
         self._urls = {name: lab.world.sites[name].url for name in SITES}
         self._found: dict[tuple[str, str], Verdict] = {}
         self._told: list[str] = []
         self._slots = asyncio.Semaphore(16)
+        self._page: Showing | None = None
 
     async def once(self) -> None:
         """The censored state, measured once."""
@@ -122,8 +126,10 @@ class Story:
         """Both ISPs open; then act after act, measured without a pause; a last look at everything; the summary."""
         async with AsyncExitStack() as open_until:
             probers = self._probers(open_until)
+            self._page = await open_until.enter_async_context(showing(self._lab, self._urls))
             with Live(self._screen(), console=self._console, refresh_per_second=4, get_renderable=self._screen):
-                self._tell("15 January 2018: both ISPs are open")
+                self._tell(f"the page: {self._page.address}")
+                self._tell(self._words.text("15 January 2018: both ISPs are open"))
                 await self._round(probers)
                 watching = asyncio.ensure_future(self._watch(probers))
                 try:
@@ -133,9 +139,16 @@ class Story:
                 finally:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
-                self._tell("all is said and done: a last look")
+                self._tell(self._words.text("all is said and done: a last look"))
                 await self._round(probers)
-        self._console.print(self._summary())
+            self._console.print(self._summary())
+            await self._stay(probers)
+
+    async def _stay(self, probers: dict[str, Prober]) -> None:
+        """Go on for whoever looks at the page."""
+        if self._page and self._console.is_terminal:
+            self._console.print(f"the page stays at {self._page.address} until Ctrl-C")
+            await self._watch(probers)
 
     def _probers(self, open_until: AsyncExitStack) -> dict[str, Prober]:
         context = client_context(str(self._lab.ca_file))
@@ -154,6 +167,8 @@ class Story:
     async def _measure(self, prober: Prober, name: str) -> None:
         async with self._slots:
             measurement = await prober.measure(self._urls[name])
+        if self._page:
+            await self._page.note(measurement)
         self._note(prober.vantage.name, name, measurement)
 
     def _note(self, isp: str, name: str, measurement: Measurement) -> None:
@@ -161,13 +176,13 @@ class Story:
         before = self._found.get((isp, name))
         self._found[isp, name] = measurement.verdict
         if before and (before.status, before.methods) != (measurement.verdict.status, measurement.verdict.methods):
-            self._tell(
-                f"found: {name} on {ISPS[isp]} {measurement.verdict.status} {', '.join(measurement.verdict.methods)}"
-            )
+            status, methods = self._words.status(measurement.verdict.status), ", ".join(measurement.verdict.methods)
+            found = {"site": name, "isp": ISPS[isp], "status": status, "methods": methods}
+            self._tell(self._words.text("found: {site} on {isp} {status} {methods}", **found))
 
     def _perform(self, act: Act) -> None:
         self._lab.censor(act.isp, act.technique, act.site, **act.parameters)
-        self._tell(f"{ISPS[act.isp]}: {act.told}")
+        self._tell(f"{ISPS[act.isp]}: {self._words.gettext(act.told)}")
 
     def _tell(self, line: str) -> None:
         self._told.append(line)
@@ -178,7 +193,9 @@ class Story:
         return Group(self._matrix(), *(Text("  " + line) for line in self._told[-8:]))
 
     def _matrix(self) -> Table:
-        table = Table("site", *(f"{label} AS{self._lab.isps[isp].asn}" for isp, label in ISPS.items()))
+        table = Table(
+            self._words.text("site"), *(f"{label} AS{self._lab.isps[isp].asn}" for isp, label in ISPS.items())
+        )
         for name in SITES:
             table.add_row(name, *(self._cell(self._found.get((isp, name))) for isp in ISPS))
         return table
@@ -188,19 +205,21 @@ class Story:
             return Text("…", style="dim")
         return Text("  ").join(
             part
-            for part in (status_text(verdict), Text(", ".join(verdict.methods)), Text(how_sure(verdict), style="dim"))
+            for part in (
+                status_text(verdict, self._words),
+                Text(", ".join(verdict.methods)),
+                Text(how_sure(verdict, self._words), style="dim"),
+            )
             if part
         )
 
     def _summary(self) -> Text:
-        lines = []
+        lines, w = [], self._words
         for isp, label in ISPS.items():
             here = {name: verdict for (on, name), verdict in self._found.items() if on == isp}
             count = Counter(verdict.status for verdict in here.values())
-            lines.append(
-                f"{label}: " + ", ".join(f"{count[status]} {status.value}" for status in Status if count[status])
-            )
+            lines.append(f"{label}: {counts_text(count, w)}")
             for name, verdict in here.items():
                 if verdict.status is Status.BLOCKED:
-                    lines += [f"  {name}: {METHOD_WORDS[method]}" for method in verdict.methods]
+                    lines += [f"  {name}: {w.method_meaning(method)}" for method in verdict.methods]
         return Text("\n".join(lines))

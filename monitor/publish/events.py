@@ -19,33 +19,33 @@ from rich.text import Text
 
 from monitor import timeline
 from monitor.config import Config
-from monitor.explain import METHOD_WORDS, explain
-from monitor.models import Event, Incident, Kind, Measurement, Network, Point, Status
+from monitor.language import Words, here
+from monitor.messages import N_
+from monitor.models import Event, Incident, Kind, Measurement, Network
 from monitor.moments import length, local_and_utc
+from monitor.publish.behind import behind, named, points_of
 from monitor.publish.options import between, read, site_named, told_if_unknown
-from monitor.show import printable, status_text, sureness
+from monitor.show import counts_text, printable, status_text, sureness
 from monitor.store import Store, Wanted, locate
-from monitor.wording import counted, headline, is_local, network_words, told
+from monitor.wording import headline, is_local, network_words, told
 
 SHAPE_AND_WORD = {
-    Kind.BLOCKING: ("✗", "blocked", "bold red"),
-    Kind.SITE_OUTAGE: ("↓", "site down", "yellow"),
-    Kind.NETWORK_OUTAGE: ("▽", "network down", "yellow"),
-    Kind.SILENCE: ("∅", "silent", "dim"),
+    Kind.BLOCKING: ("✗", N_("blocked"), "bold red"),
+    Kind.SITE_OUTAGE: ("↓", N_("site down"), "yellow"),
+    Kind.NETWORK_OUTAGE: ("▽", N_("network down"), "yellow"),
+    Kind.SILENCE: ("∅", N_("silent"), "dim"),
 }
-NOT_THE_NETWORK = ("▽", "no connection", "yellow")  # a network's outage that one probe saw: its own line, perhaps
-NO_BLOCKING = {Kind.SITE_OUTAGE: ", which is no blocking", Kind.NETWORK_OUTAGE: ", which is no blocking of one"}
-NO_WORDS = "A method that this version has no words for."
+NOT_THE_NETWORK = ("▽", N_("no connection"), "yellow")  # a network's outage that one probe saw: its own line, perhaps
+NO_BLOCKING = {
+    Kind.SITE_OUTAGE: N_("{event}, which is no blocking"),
+    Kind.NETWORK_OUTAGE: N_("{event}, which is no blocking of one"),
+}
 SHORT_ID = 12  # characters, as long as they tell the listed ones apart
 SHOWN = 20  # measurements of an event; `--json` has the ids of all
 Row = dict[str, list[Text]]  # column -> its words
 PIPE_WIDTH = 1000  # columns where there is no terminal to fit into: nothing is wrapped
 ROOMY = 130  # columns from which on an event fits into one line
 AS_ABOVE = "″"
-
-
-class EventUnknown(Exception):
-    """No event, or more than one, has that id. Its text is one line."""
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -91,7 +91,7 @@ def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incide
     now = datetime.now(UTC)
     with Store.open(locate(config.store), create=False) as store:
         if event is not None:
-            found = _named(store.events(), event)
+            found = named(store.events(), event)
             _write(_with_ids(store, found)) if json else _print(_Single(store, found, now).shown)
             return 0
         chosen: Sequence[Event | Incident] = _incidents(store, wanted) if incidents else _events(store, wanted)
@@ -118,37 +118,9 @@ def _newest_first(one: Event | Incident) -> tuple[float, str]:
     return -one.started.timestamp(), one.id
 
 
-def _named(events: Iterable[Event], start: str) -> Event:
-    """The event whose id is, or alone begins with, that text."""
-    found = [one for one in events if one.id.startswith(start)]
-    exact = next((one for one in found if one.id == start), None)
-    if exact is None and len(found) > 1:
-        several = ", ".join(sorted(printable(one.id, 64) for one in found)[:3])
-        raise EventUnknown(f"{len(found)} events begin with {printable(start, 64)}: {several}...; write more of it")
-    if exact is None and not found:
-        raise EventUnknown(f"no event has the id {printable(start, 64)}: `almenara events` lists them")
-    return exact or found[0]
-
-
-def _points(store: Store, event: Event, since: datetime) -> Iterator[Point]:
-    """The verdicts on the event's site (of a whole network: on all of them) on its network."""
-    network = event.network
-    for point in store.points(since=since, site=event.site, asn=network.asn if network else None):
-        known = network is None or network.asn is not None or point.network.isp == network.isp
-        if known and (network is None or point.network.asn == network.asn):
-            yield point
-
-
-def _behind(points: Iterable[Point], event: Event) -> list[Point]:
-    """Those from the event's beginning, at the earliest, to its end, at the latest."""
-    first = event.started_range[0] or event.started
-    last = event.ended_range[1] if event.ended_range else None
-    return [point for point in points if first <= point.started and (last is None or point.started <= last)]
-
-
 def _with_ids(store: Store, event: Event) -> bytes:
     first = event.started_range[0] or event.started
-    ids = [point.id for point in _behind(_points(store, event, first), event)]
+    ids = [point.id for point in behind(points_of(store, event, first), event)]
     return msgspec.json.encode({**told(event), "measurement_ids": ids})
 
 
@@ -167,18 +139,32 @@ def _print(parts: Callable[[bool], Iterable[Table | Text]]) -> None:
 
 
 def _listed(found: Sequence[Event | Incident], now: datetime, roomy: bool) -> Iterator[Table | Text]:
+    w = here()
     if not found:
-        yield Text("No event: nothing of the kind was found so far.")
+        yield Text(w.text("No event: nothing of the kind was found so far."))
         return
     width = _telling(found)
-    rows = [_event_row(one, now) if isinstance(one, Event) else _incident_row(one, now) for one in found]
-    table = Table("id", *(rows[0] if roomy else ("what", "since", "how")), box=None, padding=(0, 2, 0, 0))
+    rows = [_event_row(one, now, w) if isinstance(one, Event) else _incident_row(one, now, w) for one in found]
+    titles = [_TITLES[name] for name in (rows[0] if roomy else ("what", "since", "how"))]
+    table = Table(w.text("id"), *map(w.gettext, titles), box=None, padding=(0, 2, 0, 0))
     for one, row in zip(found, rows, strict=True):
         cells = [Text(", ").join(cell) for cell in row.values()] if roomy else _stacked(row)
         table.add_row(Text(printable(one.id[:width], width), style="dim"), *cells)
         if not roomy:
             table.add_row("")
     yield table
+
+
+_TITLES = {
+    "what": N_("what"),
+    "where": N_("where"),
+    "since": N_("since"),
+    "how long": N_("how long"),
+    "how": N_("how"),
+    "how sure": N_("how sure"),
+    "measured": N_("measured"),
+    "events": N_("events"),
+}
 
 
 def _stacked(row: Row) -> list[Text]:
@@ -194,27 +180,37 @@ def _telling(found: Sequence[Event | Incident]) -> int:
     return next((n for n in range(SHORT_ID, longest) if len({one.id[:n] for one in found}) == len(found)), longest)
 
 
-def _event_row(event: Event, now: datetime) -> Row:
+def _event_row(event: Event, now: datetime, w: Words) -> Row:
     return {
-        "what": [_what(event)],
-        "where": _texts((_site(event), network_words(event.network))),
-        "since": [Text(local_and_utc(event.started) + ("" if event.started_range[0] else " or earlier"))],
-        "how long": _how_long(event.started, event.ended, now),
+        "what": [_what(event, w)],
+        "where": _texts((_site(event), network_words(event.network, w))),
+        "since": [Text(_began(event, w))],
+        "how long": _how_long(event.started, event.ended, now, w),
         "how": _texts(event.methods, 32),
-        "how sure": [Text(sureness(event.confidence))],
-        "measured": [Text(f"{event.measurements} by {counted(event.probes, 'probe')}")],
+        "how sure": [Text(sureness(event.confidence, w))],
+        "measured": [Text(_measured(event, w))],
     }
 
 
-def _incident_row(incident: Incident, now: datetime) -> Row:
+def _began(event: Event, w: Words) -> str:
+    began = local_and_utc(event.started)
+    return began if event.started_range[0] else w.text("{time} or earlier", time=began)
+
+
+def _measured(event: Event, w: Words) -> str:
+    number = w.number(event.measurements)
+    return w.many("{number} by {count} probe", "{number} by {count} probes", event.probes, number=number)
+
+
+def _incident_row(incident: Incident, now: datetime, w: Words) -> Row:
     events = incident.events
     return {
-        "what": list({text.plain: text for text in map(_what, events)}.values()),
-        "where": _texts([*map(_site, events), *(network_words(one.network) for one in events)]),
+        "what": list({text.plain: text for text in (_what(one, w) for one in events)}.values()),
+        "where": _texts([*map(_site, events), *(network_words(one.network, w) for one in events)]),
         "since": [Text(local_and_utc(incident.started))],
-        "how long": _how_long(incident.started, incident.ended, now),
+        "how long": _how_long(incident.started, incident.ended, now, w),
         "how": _texts([method for one in events for method in one.methods], 32),
-        "how sure": [Text(sureness(max((one.confidence for one in events), default=0.0)))],
+        "how sure": [Text(sureness(max((one.confidence for one in events), default=0.0), w))],
         "events": _texts([one.id[:SHORT_ID] for one in events]),
     }
 
@@ -224,132 +220,148 @@ def _texts(words: Iterable[str], width: int = 80) -> list[Text]:
     return [Text(printable(word, width)) for word in dict.fromkeys(words) if word]
 
 
-def _what(event: Event) -> Text:
+def _what(event: Event, w: Words) -> Text:
     shape, word, style = NOT_THE_NETWORK if is_local(event) else SHAPE_AND_WORD[event.kind]
-    return Text(f"{shape} {word}", style=style)
+    return Text(f"{shape} {w.gettext(word)}", style=style)
 
 
 def _site(event: Event) -> str:
     return printable(event.site, 60) if event.site else ""
 
 
-def _how_long(started: datetime, ended: datetime | None, now: datetime) -> list[Text]:
+def _how_long(started: datetime, ended: datetime | None, now: datetime, w: Words) -> list[Text]:
     if ended is None:
-        return [Text(length(now - started)), Text("going on", style="bold")]
-    return [Text(length(ended - started)), Text("over", style="dim")]
+        return [Text(length(now - started)), Text(w.text("going on"), style="bold")]
+    return [Text(length(ended - started)), Text(w.text("over"), style="dim")]
 
 
 class _Single:
     """One event, told in full."""
 
     def __init__(self, store: Store, event: Event, now: datetime) -> None:
-        self._store, self._event = store, event
+        self._store, self._event, self._words = store, event, here()
         first = event.started_range[0] or event.started
-        self._last = max((point.started for point in _points(store, event, first)), default=None)
+        self._last = max((point.started for point in points_of(store, event, first)), default=None)
         # What goes on went on when last measured: a probe that was off for a month says nothing about that month.
         self._span = timeline.span_of(event, self._last or now)
-        self._seen = list(_points(store, event, min(self._span.since, first)))
-        self._behind = _behind(self._seen, event)
+        self._seen = list(points_of(store, event, min(self._span.since, first)))
+        self._behind = behind(self._seen, event)
 
     def shown(self, _: bool = True) -> Iterator[Table | Text]:
         """Part by part: what, the facts, what the methods mean, the timeline, the measurements."""
+        w = self._words
         yield self._headline()
         yield self._facts()
         if self._event.methods:
-            yield Text("\nHow", style="bold")
+            yield Text("\n" + w.text("How"), style="bold")
             yield self._methods()
-        yield Text("\nTimeline", style="bold")
+        yield Text("\n" + w.text("Timeline"), style="bold")
         yield self._timeline()
-        yield Text(f"\nMeasurements: {len(self._behind)}", style="bold")
+        yield Text("\n" + w.text("Measurements: {number}", number=w.number(len(self._behind))), style="bold")
         yield from self._measurements()
 
     def _headline(self) -> Text:
         event = self._event
         shape, _, style = SHAPE_AND_WORD[event.kind]
-        tail = "" if is_local(event) else NO_BLOCKING.get(event.kind, "")
-        return Text(f"{shape} {headline(event)}{tail}", style=style)
+        what, message = headline(event, self._words), NO_BLOCKING.get(event.kind)
+        if message is not None and not is_local(event):
+            what = self._words.text(message, event=what)
+        return Text(f"{shape} {what}", style=style)
 
     def _facts(self) -> Table:
-        event = self._event
+        event, w = self._event, self._words
         table = Table.grid(padding=(0, 2))
-        table.add_row("id", printable(event.id, 64))
-        table.add_row("since", Text(self._since()))
-        table.add_row("until", Text(self._until()))
-        table.add_row("found out", Text(local_and_utc(event.detected)))
-        table.add_row("how sure", Text(self._rests_on()))
+        table.add_row(w.text("id"), printable(event.id, 64))
+        table.add_row(w.text("since"), Text(self._since()))
+        table.add_row(w.text("until"), Text(self._until()))
+        table.add_row(w.text("found out"), Text(local_and_utc(event.detected)))
+        table.add_row(w.text("how sure"), Text(self._rests_on()))
         return table
 
     def _since(self) -> str:
-        event = self._event
+        event, w = self._event, self._words
         before, first = event.started_range
+        began = local_and_utc(event.started)
         if before is None:
-            return f"{local_and_utc(event.started)} or earlier: it was so when first measured"
-        return f"{local_and_utc(event.started)}, {_between(before, first or event.started)}"
+            return w.text("{time} or earlier: it was so when first measured", time=began)
+        return f"{began}, {_between(before, first or event.started, w)}"
 
     def _until(self) -> str:
-        event = self._event
+        event, w = self._event, self._words
         if event.ended is None:
-            return "going on" + (f" when last measured, {local_and_utc(self._last)}" if self._last else "")
+            if self._last is None:
+                return w.text("going on")
+            return w.text("going on when last measured, {time}", time=local_and_utc(self._last))
         last, first = event.ended_range or (None, None)
-        told = f", {_between(last, first)}" if last and first else ""
-        return f"{local_and_utc(event.ended)}{told}; it lasted {length(event.ended - event.started)}"
+        ended = local_and_utc(event.ended) + (f", {_between(last, first, w)}" if last and first else "")
+        return w.text("{ended}; it lasted {length}", ended=ended, length=length(event.ended - event.started))
 
     def _rests_on(self) -> str:
-        event = self._event
+        event, w = self._event, self._words
         seen = Counter(point.status for point in self._behind)
-        found = ", ".join(f"{seen[status]} {status.value}" for status in Status if seen[status])
-        rests = f"{counted(event.measurements, 'measurement')} by {counted(event.probes, 'probe')}"
-        return f"{sureness(event.confidence)}: it rests on {rests}" + (f"; in that time {found}" if found else "")
+        found = counts_text(seen, w)
+        told = w.text(
+            "{share}: it rests on {measurements} by {probes}", share=sureness(event.confidence, w),
+            measurements=w.many("{count} measurement", "{count} measurements", event.measurements),
+            probes=w.many("{count} probe", "{count} probes", event.probes),
+        )  # fmt: skip
+        return w.text("{rests}; in that time {found}", rests=told, found=found) if found else told
 
     def _methods(self) -> Table:
         table = Table.grid(padding=(0, 2))
         for method in self._event.methods:
-            table.add_row(Text(printable(method, 32)), Text(METHOD_WORDS.get(method, NO_WORDS)))
+            table.add_row(Text(printable(method, 32)), Text(self._words.method_meaning(method)))
         return table
 
     def _timeline(self) -> Text:
         found = timeline.counts(self._seen, self._span)
-        ends = (
-            f"{local_and_utc(self._span.since)} to {local_and_utc(self._span.until)}, {length(self._span.stretch)} each"
-        )
+        ends = self._words.text(
+            "{since} to {until}, {length} each", since=local_and_utc(self._span.since),
+            until=local_and_utc(self._span.until), length=length(self._span.stretch),
+        )  # fmt: skip
         parts = (
             timeline.line(found),
             timeline.ruler(self._event, self._span),
-            timeline.legend(found),
+            timeline.legend(found, self._words),
             Text(ends, style="dim"),
         )
         return Text("\n").join(parts)
 
     def _measurements(self) -> Iterator[Table | Text]:
-        ids = [point.id for point in islice(self._behind, SHOWN)]
+        w, ids = self._words, [point.id for point in islice(self._behind, SHOWN)]
         if not ids:
-            yield Text("Those behind it are no longer kept.", style="dim")
+            yield Text(w.text("Those behind it are no longer kept."), style="dim")
             return
-        table = Table("when (UTC)", "id", "verdict", "why", box=None, padding=(0, 2, 0, 0))
+        titles = (w.text("when (UTC)"), w.text("id"), w.text("verdict"), w.text("why"))
+        table = Table(*titles, box=None, padding=(0, 2, 0, 0))
         above = ""
         for measurement in self._store.measurements(Wanted(ids=tuple(ids))):
-            why = _why(measurement)
-            table.add_row(*_measurement_cells(measurement), Text(AS_ABOVE if why and why == above else why))
+            why = _why(measurement, w)
+            table.add_row(*_measurement_cells(measurement, w), Text(AS_ABOVE if why and why == above else why))
             above = why
         yield table
         if len(self._behind) > SHOWN:
-            yield Text(f"and {len(self._behind) - SHOWN} more: --json has the ids of all", style="dim")
+            more = len(self._behind) - SHOWN
+            told = w.many(
+                "and {count} more: --json has the ids of all", "and {count} more: --json has the ids of all", more
+            )
+            yield Text(told, style="dim")
 
 
-def _between(one: datetime, other: datetime) -> str:
+def _between(one: datetime, other: datetime, w: Words) -> str:
     one, other = one.astimezone(UTC), other.astimezone(UTC)
     form = "%H:%M" if one.date() == other.date() else "%Y-%m-%d %H:%M"
-    return f"between {one:{form}} and {other:{form}} UTC"
+    return w.text("between {one} and {other} UTC", one=f"{one:{form}}", other=f"{other:{form}}")
 
 
-def _measurement_cells(measurement: Measurement) -> tuple[Text, ...]:
+def _measurement_cells(measurement: Measurement, w: Words) -> tuple[Text, ...]:
     return (
         Text(f"{measurement.started.astimezone(UTC):%Y-%m-%d %H:%M:%S}"),
         Text(printable(measurement.id, 40), style="dim"),
-        status_text(measurement.verdict),
+        status_text(measurement.verdict, w),
     )
 
 
-def _why(measurement: Measurement) -> str:
+def _why(measurement: Measurement, w: Words) -> str:
     verdict = measurement.verdict
-    return "; ".join(map(explain, verdict.reasons[1:] or verdict.reasons)) if verdict else ""
+    return "; ".join(map(w.reason, verdict.reasons[1:] or verdict.reasons)) if verdict else ""

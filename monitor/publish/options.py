@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from monitor.config_values import shown
 from monitor.explain import METHOD_WORDS
+from monitor.language import here
+from monitor.messages import N_
 from monitor.moments import moment
 from monitor.show import printable
 from monitor.store import Store, Wanted
@@ -47,10 +49,13 @@ def method_named(text: str) -> str:
 
 def told_if_unknown(store: Store, *, site: str | None = None, vantage: str | None = None) -> None:
     """Says so on stderr where nothing in the store is of that site, or that vantage: perhaps it is misspelt."""
-    wanted = {"site": (site, Wanted(site=site, limit=1)), "vantage": (vantage, Wanted(vantage=vantage, limit=1))}
-    for kind, (name, those) in wanted.items():
+    wanted = (
+        (N_("no measurement in the store is of site {name}"), site, Wanted(site=site, limit=1)),
+        (N_("no measurement in the store is of vantage {name}"), vantage, Wanted(vantage=vantage, limit=1)),
+    )
+    for unknown, name, those in wanted:
         if name is not None and next(iter(store.measurements(those)), None) is None:
-            sys.stderr.write(f"almenara: no measurement in the store is of {kind} {printable(name, 80)}\n")
+            sys.stderr.write(f"almenara: {here().text(unknown, name=printable(name, 80))}\n")
 
 
 def site_named(text: str) -> str:

@@ -1,0 +1,74 @@
+"""The demo's page: the same as the service's, over a store that goes when the demo ends."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from monitor.conclusions import Conclusions, point_of
+from monitor.config import DetectConfig, WebConfig
+from monitor.lab.box import Lab
+from monitor.models import Measurement, Network
+from monitor.store import Store
+from monitor.web.app import reading
+from monitor.web.archive import Archive
+from monitor.web.scope import Place, Scope, Subject
+from monitor.web.server import PortTaken, opened, serving
+
+ANY_PORT = "127.0.0.1:0"  # where the usual one is taken
+PERIOD_S = 60.0  # a round takes less
+
+
+class Showing:
+    """What the demo measures, stored and concluded from as the service does. address: of the page."""
+
+    def __init__(self, lab: Lab, urls: Mapping[str, str], store: Store, web: WebConfig, address: str) -> None:
+        """urls: of each site."""
+        self.web, self.address = web, address
+        self._store = store
+        self._conclusions, _ = Conclusions.from_store(DetectConfig(), store)
+        self._turn = asyncio.Lock()
+        self._scope = Scope(
+            subjects=tuple(Subject(url=url, site=site, period_s=PERIOD_S) for site, url in urls.items()),
+            places=tuple(
+                Place(name=line.name, network=Network(asn=line.asn, isp=line.isp, country=line.country))
+                for line in lab.isps.values()
+            ),
+        )
+
+    def scope(self) -> Scope:
+        """What is watched."""
+        return self._scope
+
+    async def note(self, measurement: Measurement) -> None:
+        """Another result."""
+        async with self._turn:
+            await asyncio.to_thread(self._keep, measurement)
+
+    def _keep(self, measurement: Measurement) -> None:
+        self._store.append([measurement])
+        point = point_of(measurement)
+        news = self._conclusions.add([point]) if point else []
+        if news:
+            self._store.save_events(news, self._conclusions.incidents())
+
+
+@asynccontextmanager
+async def showing(lab: Lab, urls: Mapping[str, str]) -> AsyncIterator[Showing]:
+    """Serves the page while the context lasts."""
+    web = WebConfig()
+    try:
+        listening = opened(web.listen)
+    except PortTaken:
+        listening = opened(ANY_PORT)
+    with listening, tempfile.TemporaryDirectory(prefix="almenara-demo-") as folder:
+        url = f"sqlite:{Path(folder) / 'demo.db'}"
+        with Store.open(url) as store:
+            host, port = listening.getsockname()[:2]
+            shown, archive = Showing(lab, urls, store, web, f"http://{host}:{port}/"), Archive(url)
+            try:
+                async with serving(reading(shown, archive), listening):
+                    yield shown
+            finally:
+                await archive.aclose()
