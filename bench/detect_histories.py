@@ -120,7 +120,7 @@ def _measured(random: Random, setting: Setting, blocks: list[Truth], noise: floa
                 serial += 1
                 moment = at + random.uniform(0, 0.1) * cadence
                 share = next((one.share for one in of_site.get(site, ()) if one.started <= moment < one.ended), None)
-                spoiled = next(false) if share is None else False
+                spoiled = next(false)  # drawn while it is blocked, too: or its bursts fall out of step
                 cut = spoiled if share is None else random.random() < share * 0.98
                 points.append(_point(random, setting, site, probe, moment, cut, f"{site}/{probe}/{serial}", method))
                 at += cadence

@@ -15,6 +15,7 @@ MODULES = {
 CORE = (
     "monitor.models", "monitor.failures", "monitor.addresses", "monitor.verdict", "monitor.detection",
     "monitor.events", "monitor.watch", "monitor.incidents", "monitor.outcome",
+    "monitor.alerts.terms", "monitor.alerts.threads", "monitor.alerts.decisions", "monitor.alerts.machines",
 )  # fmt: skip
 # What the core may use: nothing that has a clock, chance, or the world in it.
 PURE = {
@@ -38,10 +39,12 @@ ONLY_FROM = {
     "monitor.probers": ("monitor.rounds", "monitor.service"),
     "monitor.rounds": ("monitor.service",),
     "monitor.sweep": ("monitor.lab", "monitor.run"),
-    "monitor.web": ("monitor.service", "monitor.watching"),
+    "monitor.web": ("monitor.evidence", "monitor.lab", "monitor.service", "monitor.watching"),
     "monitor.metrics": ("monitor.rounds", "monitor.saving", "monitor.service", "monitor.web"),
-    "monitor.publish": ("monitor.cli",),
-    "monitor.timeline": ("monitor.publish",),
+    "monitor.publish": ("monitor.cli", "monitor.evidence", "monitor.web"),
+    "monitor.evidence": ("monitor.cli",),
+    "monitor.alerts": ("monitor.check", "monitor.cli", "monitor.publish.exchange", "monitor.service"),
+    "monitor.timeline": ("monitor.evidence", "monitor.publish"),
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
         "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",
@@ -55,7 +58,9 @@ MAY_USE = {
     "monitor.store": (),
     "monitor.whoami": ("monitor.steps", "monitor.vantage", "monitor.urls"),
     "monitor.network_path": ("monitor.vantage",),
-    "monitor.config": ("monitor.config_values", "monitor.config_yaml", "monitor.urls"),
+    "monitor.config": (
+        "monitor.config_alerts", "monitor.config_section", "monitor.config_values", "monitor.config_yaml", "monitor.urls",
+    ),
 }
 
 
@@ -180,7 +185,7 @@ def test_files_have_guessable_names_and_a_docstring():
 def test_nothing_is_imported_that_is_not_declared():
     """A package that only a developer's machine has would fail at a volunteer's."""
     names = {"dns": "dnspython", "ruamel": "ruamel.yaml", "prometheus_client": "prometheus-client",
-             "python_socks": "python-socks"}  # fmt: skip
+             "python_socks": "python-socks", "PIL": "pillow"}  # fmt: skip
     declared = (ROOT / "pyproject.toml").read_text()
     for module, path in MODULES.items():
         for name in {found.partition(".")[0] for found in imports(path)} - {"monitor"}:

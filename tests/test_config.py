@@ -100,6 +100,13 @@ def test_other_sites_are_probed_only_where_that_is_said():
     assert parse("web: {probe_any: true}", "p").web.probe_any is True
 
 
+def test_other_names_of_the_machine():
+    assert parse("web: {hosts: [Probe.Example.org, '2001:db8::7']}", "p").web.hosts == (
+        "probe.example.org",
+        "2001:db8::7",
+    )
+
+
 def test_metrics_of_some_sites():
     config = parse("metrics: {sites: ['tag:news', WWW.LaPatilla.com, 'ñandú.example:8443', '[2001:DB8::1]']}", "p")
     assert config.metrics.sites == (
@@ -232,6 +239,10 @@ BAD = [
     ("store: mysql", "p.yaml:1: store: expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE"),
     ("web: {listen: 9105}",
      "p.yaml:1: web.listen: expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got 9105"),
+    ("web: {hosts: ['a.example:9105']}",
+     "p.yaml:1: web.hosts[0]: expected a host such as probe.example.org, without a port, got 'a.example:9105'"),
+    ("web: {hosts: [1.2.3.4.5]}",
+     "p.yaml:1: web.hosts[0]: expected a host such as probe.example.org, without a port, got '1.2.3.4.5'"),
     ("web: {probe_any: 'yes'}", "p.yaml:1: web.probe_any: expected true or false, got text"),
     ("metrics: {sites: ['https://a.example/']}",
      "p.yaml:1: metrics.sites[0]: expected tag:TAG or a site's host such as www.lapatilla.com, got 'https://a.example/'"),

@@ -164,6 +164,17 @@ def test_a_line_whose_false_verdicts_come_in_bursts_makes_no_events():
     assert spans(detect(history(drawn))) == [(120, 126)], "six in a row, and nothing known of this line yet"
 
 
+def test_a_burst_that_passed_for_an_event_teaches():
+    events = detect(history("o" * 300 + ("XXXX" + "o" * 200) * 6, minutes=60))
+    assert [event.started for event in events] == [START + timedelta(hours=300)], "once, and then it is known"
+
+
+def test_a_line_that_fails_for_hours_is_in_trouble():
+    drawn = "o" * 100 + ("XXX" + "o" * 90) * 6
+    points = [point for n in range(12) for point in history(drawn, site=f"site{n}.example", minutes=60)]
+    assert blocking(detect(points)) == []
+
+
 def test_a_burst_over_all_sites_of_a_line_is_the_lines_trouble():
     drawn = "o" * 100 + ("XXX" + "o" * 90) * 12
     points = [point for number in range(12) for point in history(drawn, site=f"site{number}.example")]

@@ -363,6 +363,9 @@ def test_for_other_sites_nobody_is_believed_to_be_no_browser():
         url = f"/probe?target={target}"
         assert asking(lambda c, url=url: c.get(url, headers=headers), service).status_code == code
     assert len(service.asked_for) == 1
+    named = Watching(probe_any=True, listen="0.0.0.0:9105", hosts=("probe1.example.org",))
+    headers["host"] = "probe1.example.org:9105"
+    assert asking(lambda c: c.get("/probe?target=example.org", headers=headers), named).status_code == 200
 
 
 # --- what is answered ----------------------------------------------------------------------------------------------

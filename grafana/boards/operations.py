@@ -239,7 +239,9 @@ def _scrape_size() -> TimeSeries:
 
 def _alerts() -> TimeSeries:
     says = "Attempts to tell somebody of events, in an hour, by channel and by what came of them."
-    tried = query(f"sum by (channel, result) (increase(almenara_alerts_total{{{HERE}}}[1h]))", "{{channel}}: {{result}}")
+    tried = query(
+        f"sum by (channel, result) (increase(almenara_alerts_total{{{HERE}}}[1h]))", "{{channel}}: {{result}}"
+    )
     return lines("Alerts", says, tried, unit=units.Short, width=12).decimals(0)
 
 

@@ -38,8 +38,10 @@ _LEAST, _MOST = 5e-4, 0.97
 _MOST_TO_GO_ON = 0.5  # whatever was learned, a burst is as likely over: what goes on and on is a block, not noise
 _STALE = 1.1  # hazards are weighed anew when so much more has been seen
 _MEMORY = 20_000.0  # reports; beyond, the old ones fade: lines change over the months
-# Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver).
+# Trouble of a line that hits several sites at once lasts about so long (a reconnecting modem, an overloaded resolver),
+# but some lasts for hours: so much of it, an hour later.
 _TROUBLE_S = 900.0
+_LONG_TROUBLE = 0.2
 _TROUBLE_WORTH = 2.0
 # A confirmed verdict rests on a counterfactual repeated twice with the control succeeding: of false ones few should be
 # confirmed, until this line's own teach otherwise.
@@ -87,7 +89,7 @@ class Line(Struct):
 
     def joint(self, run: int, gap_s: float) -> float:
         """How likely another false report is while other sites of the line are bad, too."""
-        prior = 0.5 if not run else max(0.05, min(0.8, math.exp(-gap_s / _TROUBLE_S)))
+        prior = 0.5 if not run else _trouble_goes_on(gap_s)
         run = min(run, MOST_RUN)
         return (self.joint_false[run] + _TROUBLE_WORTH * prior) / (self.joint_seen[run] + _TROUBLE_WORTH)
 
@@ -173,6 +175,11 @@ class Reporter(Struct):
     def rest(self) -> None:
         """An episode is over: what follows has nothing to do with it."""
         self.run, self.clean, self.context = 0, FAR, 0
+
+
+def _trouble_goes_on(gap_s: float) -> float:
+    long = min(_LONG_TROUBLE, _TROUBLE_S / max(gap_s, 1.0))
+    return max(0.05, long, min(0.8, math.exp(-gap_s / _TROUBLE_S)))
 
 
 def _within(value: float) -> float:

@@ -30,6 +30,7 @@ LONGEST_TRAIL = 256  # reports
 _IN_PART, _SPELL_S = 0.6, 12 * _HOUR  # a partial episode shorter than that may have been one of the line's bad hours
 _TELLING = following(4, 0)  # four bad reports before this one are no unease
 _THIN = 0.27  # the share of bad reports below which an episode is hardly a block: 40 % is the least we look for
+_BRIEF = 4  # bad reports within a spell: as likely a burst, and unlearned it would be told again each time
 _MOST_ONSET = 0.1
 _MOST_IDLE = 0.4
 # A block of an hour may end within the hour, one of a year lasts: how long is left goes with how long it lasted.
@@ -285,13 +286,15 @@ class Series(Struct):
         return min(1.0, reporter.period / (_HASTE * usual[len(usual) // 2]))
 
     def over(self, lasted_s: float) -> None:
-        """The episode ended: begin anew. A thin one teaches after all: should it have been an uneasy line, no more of it."""
+        """The episode ended: begin anew. A thin or brief one teaches: should it have been the line, no more of it."""
         self.active = False
         self.full = self.part = 0.0
         self.trail.clear()
         false = [index for index, lesson in enumerate(self.lessons, 1) if lesson.false]
         told = any(lesson.false and lesson.context >= _TELLING for lesson in self.lessons)
-        if false and not told and len(false) < (_IN_PART if lasted_s < _SPELL_S else _THIN) * false[-1]:
+        thin = bool(false) and len(false) < (_IN_PART if lasted_s < _SPELL_S else _THIN) * false[-1]
+        brief = lasted_s < _SPELL_S and len(false) <= _BRIEF
+        if brief or (thin and not told):
             for lesson in self.lessons:
                 _teach(lesson, 1.0)
         self.lessons.clear()

@@ -26,12 +26,12 @@ _SPACE = re.compile(r"\s+")
 
 
 def title(body: bytes, content_type: str | None) -> str | None:
-    """The text of the page's first title, or None. The charset is the header's, else the page's, else guessed."""
+    """The text of the page's first title, or None."""
     window = body[:TITLE_WINDOW_BYTES]
     if _TITLE.search(window) is None:
         return None
     reader = _TitleReader()
-    reader.read(_decode(window, content_type))
+    reader.read(decoded(window, content_type))
     text = _SPACE.sub(" ", "".join(reader.parts)).strip()
     visible = "".join(character for character in text if character.isprintable())
     return visible[:MAX_TITLE_CHARACTERS] or None
@@ -71,7 +71,8 @@ class _TitleReader(HTMLParser):
             self.parts.append(data)
 
 
-def _decode(body: bytes, content_type: str | None) -> str:
+def decoded(body: bytes, content_type: str | None) -> str:
+    """The page's text. The charset is the header's, else the page's, else guessed."""
     header = (content_type or "")[:500].encode("utf-8", "replace")
     declared = _CHARSET.search(header) or _CHARSET.search(body[:2048])
     if declared is not None and declared[1].lower() not in (b"utf-8", b"utf8"):

@@ -4,22 +4,38 @@ The page and the API are for readers anywhere; what changes something is for thi
 that its user's browser has open (cross-site requests, DNS rebinding).
 """
 
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from msgspec import Struct
 from msgspec.json import encode
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Mount, Route
 
-from monitor.web import guard
+from monitor.config import WebConfig
+from monitor.web import badge, feed, guard, readers
+from monitor.web.api.routes import PREFIX, api, refused
+from monitor.web.archive import Archive
+from monitor.web.headers import Secured
+from monitor.web.live import News
 from monitor.web.metrics import Metered, metrics
+from monitor.web.pages.rendering import Pages
+from monitor.web.pages.routes import missing
+from monitor.web.pages.routes import routes as pages_routes
 from monitor.web.probe import Probing, probing
+from monitor.web.scope import Watching
 
 
 class Health(Struct, frozen=True, kw_only=True):
-    """How the service is. status: "ok" or what is wrong; the rest for people. absent: vantages that are not there now."""
+    """How the service is. status: "ok" or what is wrong; the rest for people. absent: vantages that are not there now.
+
+    undelivered: alerts that were given up.
+    """
 
     status: str
     problem: str | None
@@ -29,9 +45,10 @@ class Health(Struct, frozen=True, kw_only=True):
     absent: tuple[str, ...]
     unsaved: int
     last_measurement: str | None
+    undelivered: int = 0
 
 
-class Served(Metered, Probing, Protocol):
+class Served(Metered, Probing, Watching, Protocol):
     """The service, as the web sees it."""
 
     def health(self) -> Health: ...
@@ -40,16 +57,19 @@ class Served(Metered, Probing, Protocol):
         """Read the configuration again: None, or the line that says what is wrong with it."""
 
 
-def app(service: Served) -> Starlette:
-    """The ASGI application."""
+def app(service: Served, archive: Archive | None = None, *, per_minute: int = readers.PER_MINUTE) -> Starlette:
+    """The ASGI application. archive: what pages and data are read from. per_minute: requests of one reader."""
 
-    async def healthz(_: Request) -> Response:
+    async def healthz(request: Request) -> Response:
+        refusal = guard.watching(request, service.web)
+        if refusal:
+            return PlainTextResponse(refusal + "\n", status_code=403)
         health = service.health()
         code = 200 if health.status == "ok" else 503
         return Response(encode(health), status_code=code, media_type="application/json")
 
     async def reload(request: Request) -> Response:
-        refusal = guard.changing(request)
+        refusal = guard.changing(request, service.web)
         if refusal:
             return PlainTextResponse(refusal + "\n", status_code=403)
         problem = await service.reload()
@@ -57,11 +77,57 @@ def app(service: Served) -> Starlette:
             return PlainTextResponse(problem + "\n", status_code=400)
         return PlainTextResponse("reloaded\n")
 
-    return Starlette(
-        routes=[
-            Route("/healthz", healthz, methods=["GET"]),
-            Route("/metrics", metrics(service), methods=["GET"]),
-            Route("/probe", probing(service), methods=["GET"]),
-            Route("/-/reload", reload, methods=["POST", "PUT"]),
-        ]
+    own: list[BaseRoute] = [
+        Route("/healthz", healthz, methods=["GET"]),
+        Route("/metrics", metrics(service), methods=["GET"]),
+        Route("/probe", probing(service), methods=["GET"]),
+        Route("/-/reload", reload, methods=["POST", "PUT"]),
+    ]
+    if archive is None:
+        return _dressed(own, service.web, per_minute)
+    return reading(service, archive, own, per_minute=per_minute)
+
+
+def reading(
+    watching: Watching, archive: Archive, more: Sequence[BaseRoute] = (), *, per_minute: int = readers.PER_MINUTE
+) -> Starlette:
+    """Pages and data for readers. more: the service's own routes, which the demo does not have."""
+    pages = Pages(archive, watching)
+    news = News(pages)
+    routes = [
+        *more,
+        *feed.routes(pages, watching.web),
+        *badge.routes(pages),
+        *pages_routes(pages, news),
+        Mount(PREFIX, api(archive)),
+    ]
+    made = _dressed(routes, watching.web, per_minute, {404: _nothing(pages)})
+    made.state.on_stop = news.end
+    return made
+
+
+def _nothing(pages: Pages) -> Callable[[Request, Exception], Awaitable[Response]]:
+    """For paths that lead nowhere: a page for people, a problem for programs."""
+    page = missing(pages)
+
+    async def answer(request: Request, exc: Exception) -> Response:
+        return await (refused if request.url.path.startswith(f"{PREFIX}/") else page)(request, exc)
+
+    return answer
+
+
+def _dressed(
+    routes: Sequence[BaseRoute], web: WebConfig, per_minute: int, troubles: Mapping[Any, Any] | None = None
+) -> Starlette:
+    made = Starlette(
+        routes=routes,
+        exception_handlers=troubles,
+        middleware=[
+            Middleware(Secured, is_public=partial(guard.is_public, web=web)),
+            Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
+            Middleware(readers.Readers, web=web, per_minute=per_minute),
+        ],
     )
+    # What is public stands behind a reverse proxy on this machine, which says who asks.
+    made.state.proxies = ("127.0.0.1", "::1") if web.public else ()
+    return made

@@ -37,13 +37,18 @@ def opened(listen: str) -> socket.socket:
         raise PortTaken(f"web.listen: cannot serve on {listen}: {why.lower()}") from None
 
 
+def _nothing() -> None:
+    """Of an application that needs not know that it ends."""
+
+
 @asynccontextmanager
 async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[None]:
     """Serves while the context lasts."""
-    at_the_door = door.Door(connections=64, answer_s=DEFAULT_TIMEOUT_S + READ_S, stop_s=CLOSE_S)
+    proxies = getattr(app.state, "proxies", ())
+    at_the_door = door.Door(connections=64, answer_s=DEFAULT_TIMEOUT_S + READ_S, stop_s=CLOSE_S, proxies=proxies)
     config = door.configured(app, door=at_the_door)
     started = asyncio.Event()
-    server = _Server(config, listening, at_the_door, on_start=started.set, on_stop=lambda: None)
+    server = _Server(config, listening, at_the_door, on_start=started.set, on_stop=getattr(app.state, "on_stop", _nothing))
     task = asyncio.create_task(server.serve())
     try:
         waiting = asyncio.create_task(started.wait())

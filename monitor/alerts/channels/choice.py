@@ -1,0 +1,15 @@
+"""Which channel carries a subscription's messages."""
+
+from collections.abc import Callable, Coroutine, Mapping
+
+from monitor.alerts.channels import alertmanager, services, webhook
+from monitor.alerts.letters import Letter
+from monitor.alerts.subscriptions import Subscription
+
+Send = Callable[[Letter, Subscription], Coroutine[None, None, None]]
+CHANNELS: Mapping[str, Send] = {"webhook": webhook.send, "alertmanager": alertmanager.send}
+
+
+async def send(letter: Letter, subscription: Subscription) -> None:
+    """Carry one message; Undelivered."""
+    await CHANNELS.get(subscription.channel, services.send)(letter, subscription)

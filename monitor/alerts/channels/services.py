@@ -1,0 +1,63 @@
+"""Everything that Apprise knows: mail, Telegram, Matrix, Signal, Mastodon, ntfy, Slack.. in a process of its own.
+
+The process ends with the message: what Apprise needs is not in this program's memory for months, a mail server that
+hangs holds up nothing, and a proxy is for this message alone.
+"""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from monitor.alerts import messages
+from monitor.alerts.channels.plumbing import Undelivered
+from monitor.alerts.letters import Letter
+from monitor.alerts.order import Order, Outcome
+from monitor.alerts.subscriptions import Subscription
+
+PATIENCE_S = 90.0
+_MOST_ANSWER = 4096
+_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
+
+
+async def send(letter: Letter, subscription: Subscription) -> None:
+    """Raises Undelivered."""
+    said = messages.message(letter, subscription)
+    order = Order(
+        url=subscription.url, subject=said.subject, short=said.short, html=said.html, thread=letter.thread or letter.id,
+        delivery=letter.id,
+    )  # fmt: skip
+    outcome = await _carried(order, subscription.settings.proxy)
+    if outcome.problem is not None:
+        raise Undelivered(outcome.problem)
+
+
+async def _carried(order: Order, proxy: str | None) -> Outcome:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "monitor.alerts.courier", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL, env=_environment(proxy), start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            answer, _ = await child.communicate(msgspec.json.encode(order))
+        return msgspec.json.decode(answer[:_MOST_ANSWER], type=Outcome)
+    except TimeoutError:
+        raise Undelivered("no answer in time") from None
+    except msgspec.DecodeError:
+        raise Undelivered("the sending process ended without a word") from None
+    finally:
+        if child.returncode is None:
+            child.kill()
+            await child.wait()
+
+
+def _environment(proxy: str | None) -> dict[str, str]:
+    home = str(Path(__file__).parent.parent.parent.parent)
+    path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+    inherited = os.environ | {"PYTHONPATH": path}
+    if proxy is None:
+        return inherited
+    own = {key: value for key, value in inherited.items() if key.upper() not in _PROXIES}
+    return own | {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}

@@ -1,0 +1,32 @@
+"""Incidents in the columns that the #KeepItOn coalition exchanges shutdowns in, one row an incident.
+
+Columns: country,country_code,affected_regions,start_date,end_date,cause,affected_services,link,source (Access Now's).
+"""
+
+from collections.abc import Mapping, Sequence
+
+from monitor.alerts import phrases
+from monitor.language import Words
+from monitor.models import Event
+
+COLUMNS = (
+    "country", "country_code", "affected_regions", "start_date", "end_date", "cause", "affected_services", "link", "source",
+)  # fmt: skip
+SOURCE = "Almenara"
+
+
+def row(words: Words, events: Sequence[Event], link: str | None) -> Mapping[str, str]:
+    """What belongs together, as one row. The cause is left to those who know it."""
+    codes = list(dict.fromkeys(event.network.country for event in events if event.network and event.network.country))
+    end = phrases.ended(events) if events else None
+    return {
+        "country": ", ".join(phrases.name(words.country(code)) for code in codes),
+        "country_code": ", ".join(codes),
+        "affected_regions": "",
+        "start_date": phrases.began(events)[0].date().isoformat() if events else "",
+        "end_date": end.date().isoformat() if end else "",
+        "cause": "",
+        "affected_services": ", ".join(phrases.sites(events)),
+        "link": link or "",
+        "source": SOURCE,
+    }

@@ -1,0 +1,20 @@
+"""What is asked of the process that sends by Apprise, and what it answers. It imports nothing else of ours."""
+
+from msgspec import Struct
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What the process is to send. thread, delivery: for mail's headers."""
+
+    url: str
+    subject: str
+    short: str
+    html: str
+    thread: str
+    delivery: str
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """What became of it. problem: None where it was sent; no secrets in it."""
+
+    problem: str | None

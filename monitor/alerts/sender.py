@@ -1,0 +1,187 @@
+"""Carries what was decided to those who are to know, beside the measuring, as long as it takes.
+
+A message that did not arrive is tried again, soon at first, then every two hours, and given up after a day: that is told
+in the log, in `almenara alerts`, in /healthz and in metrics. Each may arrive twice (a kill, an answer that was lost):
+its id stays the same.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from random import SystemRandom
+from typing import Any, TypeVar
+
+from monitor.alerts import letters, threads
+from monitor.alerts.channels import alertmanager, choice
+from monitor.alerts.channels.plumbing import Undelivered
+from monitor.alerts.subscriptions import Subscription
+from monitor.journal import say, spoken
+from monitor.store import Delivery, Sending, Store, StoreError
+from monitor.survival import survived
+
+FIRST_PAUSE_S = 15.0
+MOST_PAUSE_S = 7200.0
+JITTER = 0.2  # so that receivers that come back are not met by all at once
+GIVE_UP = timedelta(days=1)
+LOOK_S = 10.0  # for what another process wants to have tried again
+AT_ONCE = 4  # subscriptions
+REMIND_S = 240.0  # Alertmanager
+STORE_PAUSE_S = 5.0  # while it is in trouble
+_GONE = "nobody subscribes to it any more"
+
+T = TypeVar("T")
+
+
+class Sender:
+    """undelivered: messages that were given up."""
+
+    def __init__(self, store: Store, *, pause_s: float = FIRST_PAUSE_S) -> None:
+        """pause_s: after the first attempt in vain."""
+        self.undelivered = 0
+        self._store, self._first_pause_s, self._chance = store, pause_s, SystemRandom()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._failing: set[str] = set()
+        self._awake = asyncio.Event()
+
+    def arrange(self, subscriptions: Iterable[Subscription]) -> None:
+        """To these from now on."""
+        self._subscriptions = {one.key: one for one in subscriptions}
+        self._awake.set()
+
+    def wake(self) -> None:
+        """There is something new."""
+        self._awake.set()
+
+    async def run(self) -> None:
+        """Until cancelled. What is under way then may be sent again."""
+        reminding = asyncio.create_task(self._remind())
+        try:
+            while True:
+                self._awake.clear()
+                pause_s = await survived(self._begin(), "looking for alerts to send") or LOOK_S
+                try:
+                    async with asyncio.timeout(pause_s):
+                        await self._awake.wait()
+                except TimeoutError:
+                    pass
+        finally:
+            left = [reminding, *self._under_way.values()]
+            for task in left:
+                task.cancel()
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _begin(self) -> float:
+        """Begin with all that is due; how long there is nothing to do, in seconds."""
+        outbox, now = self._store.outbox, _now()
+        try:
+            while len(self._under_way) < AT_ONCE:
+                found = await asyncio.to_thread(outbox.due, now, 1, tuple(self._under_way))
+                if not found:
+                    break
+                self._start(found[0])
+            soonest = await asyncio.to_thread(outbox.next_due)
+            left = await asyncio.to_thread(outbox.left)
+        except StoreError:
+            return STORE_PAUSE_S
+        self.undelivered = sum(number for (_, state), number in left.items() if state is Sending.GIVEN_UP)
+        if soonest is None or soonest <= now:  # those that are due wait for those that are under way
+            return LOOK_S
+        return min(LOOK_S, (soonest - now).total_seconds())
+
+    def _start(self, one: Delivery) -> None:
+        """One at a time for each subscription."""
+        task = asyncio.create_task(self._finished(one))
+        self._under_way[one.subscription] = task
+
+    async def _finished(self, one: Delivery) -> None:
+        try:
+            await survived(self._deliver(one), f"sending message {one.id}")
+        finally:
+            self._under_way.pop(one.subscription, None)
+            self._awake.set()
+
+    async def _deliver(self, one: Delivery) -> None:
+        subscription = self._subscriptions.get(one.subscription)
+        if subscription is None:
+            await self._recorded(self._store.outbox.failed, one, _now(), _GONE, None)
+            return
+        outcome = await survived(_carried(one, subscription), f"sending message {one.id}")
+        if outcome is None:
+            outcome = Undelivered("a bug in this program; its log says more", refused=True)
+        if isinstance(outcome, Undelivered):
+            await self._try_again(one, outcome)
+            return
+        await self._recorded(self._store.outbox.sent, one, _now())
+        self._failing.discard(one.subscription)
+        say("alert", spoken().text("told {name} ({what})", name=one.subscription, what=one.what), **_fields(one))
+
+    async def _try_again(self, one: Delivery, problem: Undelivered) -> None:
+        now = _now()
+        pause_s = max(self._pause_s(one.attempts), problem.again_s or 0.0)
+        again = now + timedelta(seconds=pause_s) if now - one.trying < GIVE_UP else None
+        await self._recorded(self._store.outbox.failed, one, now, str(problem), again)
+        if not problem.refused:  # the channel fails, whatever the message
+            await self._recorded(self._store.outbox.postpone, one.subscription, now + timedelta(seconds=pause_s))
+        self._tell(one, problem, again)
+
+    def _tell(self, one: Delivery, problem: Undelivered, again: datetime | None) -> None:
+        """Once when a channel begins to fail, and of each message that is given up."""
+        values = {"name": one.subscription, "problem": str(problem)}
+        if again is None:
+            text = spoken().text("{name} was not told, and it is given up: {problem}; see almenara alerts", **values)
+            say("alert_given_up", text, level=logging.ERROR, problem=str(problem), **_fields(one))
+        elif one.subscription not in self._failing:
+            text = spoken().text("{name} cannot be told now, and it is tried again: {problem}", **values)
+            say("alert_failed", text, level=logging.WARNING, problem=str(problem), **_fields(one))
+        self._failing.add(one.subscription)
+
+    def _pause_s(self, attempts: int) -> float:
+        """After so many attempts and this one."""
+        pause_s = min(self._first_pause_s * 2.0 ** min(attempts, 20), MOST_PAUSE_S)
+        return pause_s * self._chance.uniform(1 - JITTER, 1 + JITTER)
+
+    async def _remind(self) -> None:
+        """Alertmanager keeps nothing of its own."""
+        while True:
+            await asyncio.sleep(REMIND_S)
+            for one in list(self._subscriptions.values()):
+                if one.channel == "alertmanager":
+                    await survived(self._reminded(one), "reminding Alertmanager")
+
+    async def _reminded(self, subscription: Subscription) -> None:
+        outbox = self._store.outbox
+        try:
+            told = await asyncio.to_thread(outbox.open_threads, subscription.key)
+            pairs = [pair for thread in told for pair in threads.decoded(thread.data).pairs]
+            events = await asyncio.to_thread(outbox.events_named, pairs)
+            going_on = [event for event in events.values() if event.ended is None and event.confidence > 0]
+            await alertmanager.again(going_on, subscription)
+        except (StoreError, Undelivered):
+            return  # the next message says so, or the next reminder does it
+
+    async def _recorded(self, work: Callable[..., T], *arguments: Any) -> T:
+        """With the store, however long it is in trouble: what was sent must not be sent again."""
+        while True:
+            try:
+                return await asyncio.to_thread(work, *arguments)
+            except StoreError:
+                await asyncio.sleep(STORE_PAUSE_S)
+
+
+async def _carried(one: Delivery, subscription: Subscription) -> Undelivered | bool:
+    """True, or why it did not arrive."""
+    try:
+        await choice.send(letters.decoded(one.data), subscription)
+    except Undelivered as exc:
+        return exc
+    return True
+
+
+def _fields(one: Delivery) -> dict[str, Any]:
+    return {"subscription": one.subscription, "delivery": one.id, "thread": one.thread, "what": one.what}
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

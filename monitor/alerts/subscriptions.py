@@ -1,0 +1,141 @@
+"""Who is told of what, from the configuration: with what is kept elsewhere looked up, and a name that is no secret."""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import Struct
+
+from monitor.alerts.terms import Terms
+from monitor.config import Config, SiteConfig, placed
+from monitor.config_alerts import OWN_CHANNELS, AlertConfig, recipient, secret
+from monitor.language import Words, available, words
+from monitor.sites import site_name
+
+_MOST_SECRET = 4096  # bytes of a file
+_TAG = "tag:"
+# So that nobody who sees a name can try out passwords: what is digested holds them.
+_ROUNDS = 20_000
+
+
+class Subscription(Struct, frozen=True, kw_only=True):
+    """key: its name, everywhere but in the configuration. channel: webhook, alertmanager, or Apprise's word for it.
+
+    url: with all its secrets: for the channel's eyes only. secret: that signs a webhook; None: this installation's own.
+    evidence: where the pages are, for everyone; None: nowhere.
+    """
+
+    key: str
+    channel: str
+    url: str
+    secret: str | None
+    settings: AlertConfig
+    evidence: str | None = None
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """Whose clock counts."""
+        return ZoneInfo(self.settings.zone)
+
+    @property
+    def words(self) -> Words:
+        """Whose language it is told in."""
+        return words(self.settings.language)
+
+    @property
+    def is_machine(self) -> bool:
+        """Is it a program that is told, and no person?"""
+        return self.channel in OWN_CHANNELS
+
+    def __repr__(self) -> str:
+        return f"Subscription({self.key})"
+
+    def terms(self, sites: Iterable[SiteConfig]) -> Terms:
+        """What it asks for. sites: those that are watched, with their tags."""
+        asked, minimum = self.settings, self.settings.minimum
+        return Terms(
+            kinds=frozenset(asked.kinds), sites=_hosts(asked.sites, sites) if asked.sites else None,
+            networks=frozenset(_network(isp) for isp in asked.isps), countries=frozenset(asked.countries),
+            confidence=minimum.confidence, probes=minimum.probes, duration_s=minimum.duration_s,
+            hold_s=asked.hold_s, gather_s=asked.gather_s,
+        )  # fmt: skip
+
+
+def subscribed(config: Config, file: Path | None) -> tuple[Subscription, ...]:
+    """All of them; ConfigError where something that is kept elsewhere cannot be had."""
+    found = [_subscription(config, file, number, entry) for number, entry in enumerate(config.alerts or ())]
+    names = Counter(one.key for one in found)
+    for number, one in enumerate(found):
+        if one.settings.name is not None and names[one.key] > 1:
+            raise placed(file, f"alerts[{number}].name", f"expected a name of its own, {one.key} is taken")
+    return tuple(_apart(found))
+
+
+def _apart(found: Sequence[Subscription]) -> Iterable[Subscription]:
+    """Several that tell the same recipient get numbers."""
+    seen: Counter[str] = Counter()
+    for one in found:
+        seen[one.key] += 1
+        yield one if seen[one.key] == 1 else msgspec.structs.replace(one, key=f"{one.key}-{seen[one.key]}")
+
+
+def _subscription(config: Config, file: Path | None, number: int, entry: AlertConfig) -> Subscription:
+    path = f"alerts[{number}]"
+    if entry.language not in available():
+        known = " or ".join(available())
+        raise placed(file, f"{path}.language", f"expected a language there is: {known}; got {entry.language!r}")
+    to = _looked_up(entry.to, file, f"{path}.to", recipient)
+    signing = None if entry.secret is None else _looked_up(entry.secret, file, f"{path}.secret", secret)
+    channel, _, rest = to.partition(":")
+    return Subscription(
+        key=entry.name or f"{channel}-{_digest(to)}", channel=channel, url=rest if channel in OWN_CHANNELS else to,
+        secret=signing, settings=entry, evidence=config.web.public,
+    )  # fmt: skip
+
+
+def _looked_up(value: str, file: Path | None, key: str, reader: object) -> str:
+    """A value, or what the file or the variable holds that it names; ConfigError, in which the value is not told."""
+    kind, _, where = value.partition(":")
+    if kind not in ("file", "environment") or where.startswith("//"):
+        return value
+    found = _from_file(where, file, key) if kind == "file" else os.environ.get(where)
+    if not found:
+        raise placed(file, key, f"expected something in {'the file' if kind == 'file' else 'the variable'} {where}")
+    try:
+        return _checked(found.strip(), reader)
+    except ValueError as exc:
+        raise placed(file, key, f"in {where}: {exc}") from None
+
+
+def _checked(value: str, reader: object) -> str:
+    if value.startswith(("file:", "environment:")) or not callable(reader):
+        raise ValueError("expected the value itself")
+    return str(reader(value))
+
+
+def _from_file(where: str, file: Path | None, key: str) -> str:
+    try:
+        with ((file.parent if file else Path()) / Path(where).expanduser()).open("rb") as opened:
+            return opened.read(_MOST_SECRET).decode().split("\n")[0]
+    except OSError as exc:
+        raise placed(file, key, f"{where}: {(exc.strerror or 'cannot be read').lower()}") from None
+    except UnicodeDecodeError:
+        raise placed(file, key, f"{where}: expected text in UTF-8") from None
+
+
+def _digest(to: str) -> str:
+    return hashlib.pbkdf2_hmac("sha256", to.encode(), b"almenara subscription", _ROUNDS, 4).hex()
+
+
+def _hosts(selected: Sequence[str], sites: Iterable[SiteConfig]) -> frozenset[str]:
+    tags = {one.removeprefix(_TAG) for one in selected if one.startswith(_TAG)}
+    tagged = {site_name(site.url) for site in sites if not tags.isdisjoint(site.tags)}
+    return frozenset(tagged | {one for one in selected if not one.startswith(_TAG)})
+
+
+def _network(isp: str) -> str:
+    return isp if isp.startswith("AS") and isp[2:].isdigit() else isp.casefold()

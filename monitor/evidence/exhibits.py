@@ -1,0 +1,156 @@
+"""Exhibits: the block pages and the certificates that measurements saw, each once, with where and how often."""
+
+import base64
+import binascii
+import hashlib
+import ssl
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+
+from monitor.models import Certificate, Http, Measurement, Observations, Purpose, Status, Tls
+from monitor.steps.page import decoded
+from monitor.web.strangers import line, page_text
+
+ACCEPTED = "accepted"
+MOST_PAGES = 40
+MOST_CERTIFICATES = 400
+_MOST_BODY = 512 * 1024  # bytes of a page, unpacked
+_SITE = (Purpose.SITE, Purpose.HTTPS_SIDE)
+
+
+class BlockPage(Struct, kw_only=True):
+    """A page that came instead of the site's. seen: how often, on which networks."""
+
+    name: str
+    response: Http
+    source: str
+    first: datetime
+    seen: int = 0
+    networks: Counter[str] = field(default_factory=Counter)
+
+
+class SeenCertificate(Struct, kw_only=True):
+    """A certificate that was shown. here, there: how often to the probes, and to the controls; verified: as what."""
+
+    certificate: Certificate
+    digest: str
+    here: int = 0
+    there: int = 0
+    names: Counter[str] = field(default_factory=Counter)
+    verified: Counter[str] = field(default_factory=Counter)
+
+
+class Exhibits:
+    """Collected from measurements as they go by."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, BlockPage] = {}
+        self.certificates: dict[str, SeenCertificate] = {}
+        self.left_out = 0
+
+    def add(self, one: Measurement) -> None:
+        """What a measurement has of them."""
+        if one.verdict is not None and one.verdict.status is Status.BLOCKED:
+            for response in one.http:
+                if response.purpose is Purpose.SITE and not response.verified and response.body:
+                    self._page(one, response)
+        self._chains(one, here=True)
+        for control in one.controls:
+            self._chains(control, here=False)
+
+    def _page(self, one: Measurement, response: Http) -> None:
+        body = _unpacked(response.body or "")
+        key = response.sha256 or ""
+        if not body or (key not in self.pages and len(self.pages) >= MOST_PAGES):
+            self.left_out += bool(body)
+            return
+        if key not in self.pages:
+            source = decoded(body, _kind(response))
+            name = f"page-{len(self.pages) + 1:02}"
+            self.pages[key] = BlockPage(name=name, response=response, source=source, first=one.started)
+        known = self.pages[key]
+        known.seen += 1
+        known.networks[one.network.isp or f"AS{one.network.asn}"] += 1
+
+    def _chains(self, seen: Observations, *, here: bool) -> None:
+        for handshake in seen.tls:
+            if handshake.purpose in _SITE:
+                for certificate in handshake.chain:
+                    self._certificate(certificate, handshake, here=here)
+
+    def _certificate(self, certificate: Certificate, handshake: Tls, *, here: bool) -> None:
+        der = _decoded(certificate.der)
+        key = hashlib.sha256(der).hexdigest()  # not what somebody says that it is: files are called by it
+        if not der or (key not in self.certificates and len(self.certificates) >= MOST_CERTIFICATES):
+            return
+        known = self.certificates.setdefault(key, SeenCertificate(certificate=certificate, digest=key))
+        known.here, known.there = known.here + here, known.there + (not here)
+        known.names[handshake.server_name] += 1
+        known.verified[handshake.verify or ACCEPTED] += 1
+
+
+def page_file(page: BlockPage) -> str:
+    """A block page as text: where it came from, its words, and its source, which no program takes for a page."""
+    response = page.response
+    head = [
+        f"URL: {line(response.url, 500)}", f"Address: {response.address} port {response.port}",
+        f"First seen: {page.first.astimezone(UTC):%Y-%m-%d %H:%M} UTC", f"Seen: {page.seen} times",
+        f"Networks: {', '.join(line(name, 60) for name in sorted(page.networks))}", f"Status: {response.status}",
+        f"SHA-256: {response.sha256}", "", "--- headers ---",
+        *(f"{line(name, 100)}: {line(value, 500)}" for name, value in response.headers),
+    ]  # fmt: skip
+    return "\n".join([*head, "", "--- words ---", words_of(page), "", "--- source ---", _plain(page.source), ""])
+
+
+def words_of(page: BlockPage) -> str:
+    """What a visitor would read."""
+    return page_text(page.response) or ""
+
+
+def certificate_file(seen: SeenCertificate) -> str:
+    """A certificate: what it says, and itself as PEM, so that `openssl x509` reads the file."""
+    one = seen.certificate
+    told = [
+        f"Subject: {line(one.subject, 500)}", f"Issuer: {line(one.issuer, 500)}",
+        f"Names: {', '.join(line(name, 255) for name in one.names)}",
+        f"Valid from: {_day(one.not_before)}", f"Valid until: {_day(one.not_after)}", f"SHA-256: {seen.digest}",
+        f"Shown to the probes: {seen.here} times", f"Shown to the controls: {seen.there} times",
+        f"Asked for: {', '.join(sorted(line(name, 255) for name in seen.names))}",
+        f"Verified: {', '.join(sorted(line(said, 200) for said in seen.verified))}",
+    ]  # fmt: skip
+    return "\n".join([*told, "", ssl.DER_cert_to_PEM_cert(_decoded(one.der))])
+
+
+def sorted_certificates(found: Iterable[SeenCertificate]) -> Iterator[SeenCertificate]:
+    """Those that were rejected first."""
+    return iter(sorted(found, key=lambda one: (ACCEPTED in one.verified, one.digest)))
+
+
+def _unpacked(body: str) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(_decoded(body), _MOST_BODY)
+    except zlib.error:
+        return b""
+
+
+def _decoded(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _kind(response: Http) -> str | None:
+    return next((value for name, value in response.headers if name.lower() == "content-type"), None)
+
+
+def _plain(text: str) -> str:
+    return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _day(moment: datetime | None) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "?"

@@ -1,0 +1,88 @@
+"""Draws HTML, as a PDF or as a picture: a program of its own, started by `drawing` and shut in before it reads a byte.
+
+It draws a page of its own first, so that fonts and modules are there. What a page then asks for is refused twice: by
+the fetcher here, and by the kernel.
+"""
+
+import io
+import logging
+import sys
+from typing import Any
+
+import pypdfium2  # type: ignore[import-untyped]
+import weasyprint  # type: ignore[import-untyped]
+from PIL import ImageChops
+from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]
+
+from monitor.evidence.confined import confine
+
+MOST_MEMORY = 2 * 1024**3  # of addresses, of which a fraction is ever used
+MOST_CPU_S = 60
+PICTURE_PX = (1000, 1400)
+LEAST_HEIGHT_PX = 300
+_PAGE = "@page { size: 1000px 1400px; margin: 0 }"
+_STYLES = ("", "font-weight: bold", "font-style: italic", "font-weight: bold; font-style: italic")
+# Letters of several scripts: what they are drawn with is looked for at the first of them, and not later.
+_LETTERS = "Aá中あ한عАΑאไअ€→●✓✗↓?⊘"
+
+
+class _Images(weasyprint.urls.URLFetcher):  # type: ignore[misc]
+    """What a page asks for: images that are written in it, and nothing else."""
+
+    def fetch(self, url: str, headers: Any = None) -> Any:
+        """An image, or ValueError."""
+        if not url.lower().startswith("data:image/"):
+            raise ValueError("refused")
+        return super().fetch(url, headers)
+
+
+class _Fonts(FontConfiguration):  # type: ignore[misc]
+    """This machine's fonts, and none that a page brings."""
+
+    def add_font_face(self, *_: Any) -> None:
+        """Nothing: it would write a file."""
+
+
+def main(what: str) -> None:
+    """Read HTML from the standard input and write it, drawn, to the standard output."""
+    logging.getLogger("weasyprint").addHandler(logging.NullHandler())
+    fonts = _Fonts()
+    draw = {"pdf": _pdf, "picture": _picture}[what]
+    draw(_first_page(), fonts)
+    confine(memory=MOST_MEMORY, seconds=MOST_CPU_S)
+    sys.stdout.buffer.write(draw(sys.stdin.buffer.read().decode("utf-8", "replace"), fonts))
+
+
+def _pdf(html: str, fonts: FontConfiguration) -> bytes:
+    document = weasyprint.HTML(string=html, url_fetcher=_Images())
+    # The identifier would else be chance.
+    return bytes(document.write_pdf(font_config=fonts, pdf_identifier=b"almenara", pdf_tags=True))
+
+
+def _picture(html: str, fonts: FontConfiguration) -> bytes:
+    """The first page of it, as a browser's window would show it."""
+    document = weasyprint.HTML(string=html, url_fetcher=_Images(), media_type="screen")
+    style = weasyprint.CSS(string=_PAGE, font_config=fonts)
+    first = document.render(font_config=fonts, stylesheets=[style], presentational_hints=True).copy()
+    first.pages = first.pages[:1]
+    with pypdfium2.PdfDocument(first.write_pdf(pdf_identifier=b"almenara")) as pdf:
+        width, height = pdf[0].get_size()
+        scale = min(PICTURE_PX[0] / width, PICTURE_PX[1] / height)
+        image = pdf[0].render(scale=scale).to_pil().convert("RGB")
+    # What is white below the last word is left out.
+    _, _, _, foot = ImageChops.invert(image).getbbox() or (0, 0, 0, 0)
+    written = io.BytesIO()
+    image.crop((0, 0, image.width, max(LEAST_HEIGHT_PX, min(image.height, foot + 20)))).save(
+        written, "PNG", optimize=True
+    )
+    return written.getvalue()
+
+
+def _first_page() -> str:
+    families = ("serif", "sans-serif", "monospace", "system-ui", "Arial", "Helvetica", "Verdana", "Times New Roman")
+    texts = [f'<p style="font-family: {family}; {style}">{_LETTERS}</p>' for family in families for style in _STYLES]
+    return "".join(texts) + '<img src="data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEAAAAALAAAAAABAAEAAAIBAAA="><svg/>'
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

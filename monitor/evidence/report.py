@@ -1,0 +1,104 @@
+"""The readable part of a bundle: HTML that needs nothing but itself and runs nothing, in the reader's language."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from datetime import datetime, tzinfo
+from functools import partial
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from msgspec import Struct
+
+from monitor import __version__
+from monitor.evidence.exhibits import ACCEPTED, Exhibits, sorted_certificates, words_of
+from monitor.evidence.gathering import Findings
+from monitor.language import Words
+from monitor.models import Event, Incident, Status
+from monitor.verdict import RULES_VERSION
+from monitor.web.strangers import line
+from monitor.wording import headline, network_words
+
+_MOST_REASONS = 8
+_PAGES_SHOWN = 6
+_CERTIFICATES_SHOWN = 12
+
+
+class Told(Struct, frozen=True, kw_only=True):
+    """All that a report tells of. about, events: as published. pictures: of pages, by their name."""
+
+    about: Event | Incident
+    events: Sequence[Event]
+    findings: Findings
+    exhibits: Exhibits
+    charts: Sequence[Markup]
+    pictures: Mapping[str, bytes]
+    key: str
+
+
+def report(told: Told, words: Words) -> str:
+    """The page."""
+    template = _environment(words).get_template("report.html")
+    return template.render(
+        title=title(told.about, words), about=told.about, events=told.events, findings=told.findings,
+        states=[(status, told.findings.statuses[status]) for status in Status if told.findings.statuses[status]],
+        methods=list(dict.fromkeys(method for event in told.events for method in event.methods)),
+        reasons=told.findings.reasons(_MOST_REASONS), pages=list(told.exhibits.pages.values())[:_PAGES_SHOWN], charts=told.charts,
+        certificates=list(sorted_certificates(told.exhibits.certificates.values()))[:_CERTIFICATES_SHOWN],
+        pictures={name: _as_url(picture) for name, picture in told.pictures.items()}, key=told.key,
+        more_pages=max(0, len(told.exhibits.pages) - _PAGES_SHOWN), version=__version__, rules_version=RULES_VERSION,
+    )  # fmt: skip
+
+
+def title(about: Event | Incident, words: Words) -> str:
+    """What happened, and where."""
+    if isinstance(about, Event):
+        return headline(about, words)
+    sites = len({event.site for event in about.events})
+    where = words.listed(list(dict.fromkeys(network_words(event.network, words) for event in about.events))[:6])
+    if about.ended is None:
+        return words.many(
+            "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
+        )
+    return words.many(
+        "{count} site was blocked on {where}", "{count} sites were blocked on {where}", sites, where=where
+    )
+
+
+def _environment(words: Words) -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True, undefined=StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.i18n"],
+    )  # fmt: skip
+    environment.policies["ext.i18n.trimmed"] = True
+    words.install(environment)
+    environment.filters["stranger"] = line
+    environment.globals |= {
+        "w": words, "headline": partial(headline, w=words), "network_words": partial(network_words, w=words),
+        "moment": partial(_moment, words), "words_of": words_of, "accepted": ACCEPTED,
+    }  # fmt: skip
+    return environment
+
+
+def _moment(words: Words, when: datetime, country: str | None = None) -> str:
+    """In UTC, and in the country's own time where it has one."""
+    zone = zone_of(country)
+    utc = words.moment(when)
+    return utc if zone is None else words.text("{utc} ({local} local time)", utc=utc, local=words.time(when, zone))
+
+
+def zone_of(country: str | None) -> tzinfo | None:
+    """The time zone of a country that has one."""
+    from babel.core import get_global
+
+    zones: Any = [zone for zone, of in get_global("zone_territories").items() if of == country]
+    try:
+        return ZoneInfo(zones[0]) if len(zones) == 1 else None
+    except (ZoneInfoNotFoundError, ValueError):
+        return None
+
+
+def _as_url(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"

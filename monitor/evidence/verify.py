@@ -1,0 +1,142 @@
+"""`almenara verify`: is a bundle as it was signed? Names every file that was touched, is missing, or was added."""
+
+import hashlib
+import sys
+from pathlib import Path
+
+from msgspec import Struct
+
+from monitor.evidence import keys, manifest
+from monitor.evidence.contents import Contents, opened
+from monitor.evidence.errors import NotABundle
+from monitor.evidence.manifest import BESIDE, DIGEST, PUBLIC_KEY, SIGNATURE, STAMPS, SUMS, Difference
+from monitor.evidence.minisign import NotMinisign, PublicKey, Signature, is_signed, read_public, read_signature
+from monitor.language import Words, here
+from monitor.show import printable
+
+_MOST_SMALL = 8192  # bytes of a signature, a key, a digest
+_STAMP = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94\x01\x08"  # magic, version 1, SHA-256
+
+
+class Checked(Struct, frozen=True, kw_only=True):
+    """What was found. problems: of manifest and signature, each one line. key: that signed it, where one did."""
+
+    files: int
+    difference: Difference
+    problems: tuple[str, ...]
+    key: PublicKey | None
+    signature: Signature | None
+    stamps: tuple[str, ...] = ()
+
+    @property
+    def intact(self) -> bool:
+        """Is everything as it was signed?"""
+        return not self.problems and self.difference == Difference()
+
+
+def run(bundle: Path, key: str | None) -> int:
+    """Print what was found; 1 where anything is not as it was signed. Raises NotABundle, KeyProblem."""
+    trusted = keys.named(key) if key is not None else None
+    try:
+        with opened(bundle) as contents:
+            found = checked(contents, trusted)
+    except NotABundle as exc:
+        raise NotABundle(f"{printable(str(bundle), 200)}: {exc}") from None
+    for line in _lines(found, trusted):
+        sys.stdout.write(line + "\n")
+    return 0 if found.intact else 1
+
+
+def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
+    """Compare everything with the manifest, and the manifest with its signature. trusted: the key it must be."""
+    names = contents.names()
+    sums = contents.read(SUMS, manifest.MOST_BYTES + 1)
+    if SUMS not in names or len(sums) > manifest.MOST_BYTES:
+        raise NotABundle(f"it has no {SUMS}, so it is no bundle")
+    try:
+        told = manifest.read(sums)
+    except manifest.NotAManifest as exc:
+        return Checked(files=0, difference=Difference(), problems=(f"touched: {exc}",), key=None, signature=None)
+    there = {name: contents.digest(name) for name in names if name not in BESIDE | STAMPS}
+    key, signature, problems = _signed(contents, sums, trusted)
+    problems += _digest_problems(contents, sums)
+    stamps = tuple(sorted(STAMPS & set(names)))
+    problems += [
+        f"touched: {name}, which is no timestamp of this bundle" for name in stamps if not _stamps(contents, name)
+    ]
+    return Checked(
+        files=len(there), difference=manifest.difference(told, there), problems=tuple(problems), key=key,
+        signature=signature, stamps=stamps,
+    )  # fmt: skip
+
+
+def _signed(
+    contents: Contents, sums: bytes, trusted: PublicKey | None
+) -> tuple[PublicKey | None, Signature | None, list[str]]:
+    text = contents.read(SIGNATURE, _MOST_SMALL)
+    if not text:
+        return None, None, [f"missing: {SIGNATURE}, so that nobody answers for it"]
+    try:
+        signature = read_signature(text.decode("utf-8", "replace"))
+        enclosed = read_public(contents.read(PUBLIC_KEY, _MOST_SMALL).decode("utf-8", "replace"))
+    except NotMinisign as exc:
+        return None, None, [f"touched: {SIGNATURE} or {PUBLIC_KEY}: {exc}"]
+    key = trusted or enclosed
+    if trusted is not None and signature.id != trusted.id:
+        return None, None, [f"signed with another key, {signature.key_name}, and not with {trusted.name}"]
+    # Not only the signature: a file that anybody can write something into, unnoticed, is not as it was signed.
+    if not is_signed(sums, signature, key) or text != signature.file.encode():
+        return None, None, [f"touched: {SUMS} or {SIGNATURE}: the signature does not fit"]
+    return key, signature, []
+
+
+def _digest_problems(contents: Contents, sums: bytes) -> list[str]:
+    told = contents.read(DIGEST, _MOST_SMALL)
+    if not told:
+        return [f"missing: {DIGEST}"]
+    return [] if told == digest_file(sums) else [f"touched: {DIGEST}"]
+
+
+def digest_file(sums: bytes) -> bytes:
+    """The manifest's own digest, for whoever stamps or quotes the bundle."""
+    return manifest.written({SUMS: hashlib.sha256(sums).hexdigest()})
+
+
+def _stamps(contents: Contents, name: str) -> bool:
+    """Does an OpenTimestamps proof begin with the digest of what it is named after?"""
+    digest = bytes.fromhex(contents.digest(name.removesuffix(".ots")))
+    return contents.read(name, len(_STAMP) + len(digest)) == _STAMP + digest
+
+
+def _lines(found: Checked, trusted: PublicKey | None) -> list[str]:
+    """What is wrong in words that programs may look for; the rest in the reader's language."""
+    difference = found.difference
+    lines = list(found.problems)
+    for what, names in (
+        ("touched", difference.touched),
+        ("missing", difference.missing),
+        ("added", difference.added),
+    ):
+        lines += [f"{what}: {printable(name, 200)}" for name in names]
+    words = here()
+    if not found.intact:
+        return [*lines, words.text("This bundle is not as it was signed.")]
+    assert found.key is not None
+    assert found.signature is not None
+    intact = words.many("All is as it was signed, {count} file", "All is as it was signed, {count} files", found.files)
+    lines.append(f"{intact}: {printable(found.signature.comment, 300)}")
+    lines.append(words.text("Signed with the key {name}: {key}", name=found.key.name, key=found.key.text))
+    lines.append(_whose(found.key, trusted, words))
+    lines += [words.text("{file} is a timestamp of it: `ots verify` says of when.", file=name) for name in found.stamps]
+    return lines
+
+
+def _whose(key: PublicKey, trusted: PublicKey | None, words: Words) -> str:
+    if trusted is not None:
+        return words.text("That is the key you named.")
+    own = keys.known(keys.place())
+    if own is not None and own.public == key:
+        return words.text("That is this installation's own key.")
+    return words.text(
+        "Anybody can make a key: compare it with the one that the publisher tells elsewhere, or name that with --key."
+    )

@@ -1,0 +1,35 @@
+"""What a reader's address asks for: bounded, and never an error where it is nonsense."""
+
+from datetime import UTC, datetime
+from typing import overload
+
+from starlette.requests import Request
+
+MOST_CHARACTERS = 100
+MOST = 2**32
+
+
+def word(request: Request, key: str) -> str:
+    """A text; "" where there is none."""
+    return request.query_params.get(key, "")[:MOST_CHARACTERS]
+
+
+@overload
+def number(request: Request, key: str, default: int, *, least: int = 1) -> int: ...
+@overload
+def number(request: Request, key: str, default: None, *, least: int = 1) -> int | None: ...
+def number(request: Request, key: str, default: int | None, *, least: int = 1) -> int | None:
+    """A whole number that makes sense."""
+    text = word(request, key)
+    if text.isascii() and text.isdigit() and least <= int(text) <= MOST:
+        return int(text)
+    return default
+
+
+def moment(request: Request, key: str) -> datetime | None:
+    """A moment, as the page's own links write it."""
+    try:
+        found = datetime.fromisoformat(word(request, key))
+    except ValueError:
+        return None
+    return found.astimezone(UTC) if found.tzinfo else None

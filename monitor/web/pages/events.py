@@ -1,0 +1,132 @@
+"""`/events` and `/events/ID`: what was found, and one of them in full."""
+
+from datetime import UTC, datetime
+from urllib.parse import quote, urlencode
+
+from msgspec import Struct
+from starlette.requests import Request
+from starlette.responses import Response
+
+from monitor.models import Event, Incident, Kind, Measurement, Status
+from monitor.sites import site_name
+from monitor.store import Head, WantedEvents
+from monitor.urls import BadUrl
+from monitor.web.archive import during
+from monitor.web.pages import doubts, history
+from monitor.web.pages.asked import moment, number, word
+from monitor.web.pages.matrix import NOWHERE
+from monitor.web.pages.periods import around
+from monitor.web.pages.rendering import Missing, Pages
+from monitor.web.pages.turning import Turning, with_query
+
+AT_ONCE = 40
+MOST_INCIDENTS = 10
+MOST_BEHIND = 25  # measurements that the page lists; the API has all
+MOST_READ = 1000
+KINDS = {kind.value: kind for kind in Kind}
+
+
+async def events(pages: Pages, request: Request) -> Response:
+    """GET, with a filter and where to go on in the query."""
+    said, wanted = pages.words(request), _wanted(request)
+    found = await pages.archive.events(wanted)
+    shown = found[:AT_ONCE]
+    incidents = await pages.archive.incidents(WantedEvents(newest_first=True, limit=MOST_INCIDENTS))
+    older = None
+    if len(found) > AT_ONCE:
+        older = with_query(request, before=shown[-1].started.isoformat(), id=shown[-1].id)
+    return pages.page(
+        request, "events.html", events=shown, kinds=tuple(Kind), kind=word(request, "kind"), site=word(request, "site"),
+        active=word(request, "active") == "1", incidents=[one for one in incidents if len(one.events) > 1],
+        turning=Turning(later=older, later_words=said.text("Earlier events")), networks=await pages.archive.networks(),
+        asn=number(request, "network", None, least=0),
+    )  # fmt: skip
+
+
+def _wanted(request: Request) -> WantedEvents:
+    before = moment(request, "before")
+    return WantedEvents(
+        kind=KINDS.get(word(request, "kind")), site=_site(word(request, "site").strip()), newest_first=True,
+        asn=number(request, "network", None, least=0), active=True if word(request, "active") == "1" else None,
+        after=(before, word(request, "id")) if before else None, limit=AT_ONCE + 1,
+    )  # fmt: skip
+
+
+def _site(text: str) -> str | None:
+    """A site's name from a host or a URL; as it is where it is neither."""
+    if not text:
+        return None
+    try:
+        return site_name(text if "//" in text else f"https://{text}/")
+    except BadUrl:
+        return text
+
+
+class Behind(Struct, frozen=True, kw_only=True):
+    """What an event rests on. heads: oldest first; shown: the most telling of them; telling: one of them in full."""
+
+    heads: list[Head]
+    shown: list[Head]
+    telling: Measurement | None
+
+
+async def event(pages: Pages, request: Request) -> Response:
+    """GET."""
+    one = await pages.archive.event(request.path_params["id"])
+    if one is None:
+        raise Missing
+    said, now = pages.words(request), datetime.now(UTC)
+    behind = await _behind(pages, one)
+    together = await _incident(pages, one)
+    shown = around(one.started, one.ended or now, now)
+    asn = (one.network.asn or NOWHERE) if one.network else None
+    bands = await pages.archive.bands(one.site, shown.since, shown.until, shown.step, asn=asn)
+    return pages.page(
+        request, "event.html", event=one, behind=behind, incident=together, over=one.ended is not None,
+        doubts=doubts.of_event(said, one, behind.heads), download=_download(one),
+        history=history.history(said, said.text("Before, during and after"), bands, [one], shown),
+    )  # fmt: skip
+
+
+async def _behind(pages: Pages, one: Event) -> Behind:
+    heads = await pages.archive.behind(one, MOST_READ)
+    supporting = [head for head in heads if _supports(head, one)]
+    best = max(supporting, key=lambda head: (head.verdict.confirmed, head.verdict.confidence or 0.0), default=None)
+    telling = await pages.archive.measurement(best.id) if best else None
+    return Behind(heads=heads, shown=(supporting or heads)[:MOST_BEHIND], telling=telling)
+
+
+def _supports(head: Head, one: Event) -> bool:
+    if one.kind is Kind.BLOCKING:
+        return head.verdict.status is Status.BLOCKED
+    return head.verdict.status is (Status.DOWN if one.kind is Kind.SITE_OUTAGE else Status.INCONCLUSIVE)
+
+
+async def _incident(pages: Pages, one: Event) -> Incident | None:
+    """The one that it belongs to."""
+    found = await pages.archive.incidents(
+        WantedEvents(since=one.started, until=one.ended, newest_first=True, limit=100)
+    )
+    return next((incident for incident in found if any(event.id == one.id for event in incident.events)), None)
+
+
+def _download(one: Event) -> dict[str, str]:
+    """The measurements behind it, in each format."""
+    wanted = during(one)
+    asked = {
+        "site": wanted.site, "asn": wanted.asn, "since": wanted.since and wanted.since.isoformat(),
+        "until": wanted.until and wanted.until.isoformat(), "format": "csv",
+    }  # fmt: skip
+    table = urlencode({key: value for key, value in asked.items() if value is not None})
+    return {"json": f"/api/v1/events/{quote(one.id, safe='')}", "csv": f"/api/v1/measurements?{table}"}
+
+
+async def incident(pages: Pages, request: Request) -> Response:
+    """GET."""
+    one = await pages.archive.incident(request.path_params["id"])
+    if one is None:
+        raise Missing
+    return pages.page(
+        request, "incident.html", incident=one, sites=sorted({event.site or "" for event in one.events}),
+        doubts=doubts.of_incident(pages.words(request), one),
+    )  # fmt: skip

@@ -1,0 +1,611 @@
+"""The pages, over real sockets: what they say, that what strangers wrote is inert in them, and that they are light."""
+
+import base64
+import re
+import signal
+import subprocess
+import sys
+import time
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urljoin, urlsplit
+
+import httpx
+import pytest
+from html_checks import MOST_BYTES, Page, checked
+from msgspec.structs import replace
+from store_cases import CANTV, event, real, small, verdict
+from web_cases import Watched, served
+
+from monitor.models import (
+    Certificate,
+    Conditions,
+    Control,
+    Event,
+    Incident,
+    Kind,
+    Measurement,
+    Network,
+    ResolverCheck,
+    Role,
+    Status,
+)
+from monitor.store import Store
+from monitor.web.scope import Place, Scope, Subject
+
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+MOVILNET = Network(asn=27889, isp="Movilnet", country="VE", source="observed")
+DIGITEL = Network(asn=264731, isp="Digitel", country="VE")
+UNKNOWN = Network()
+BLOCKED, OPEN, DOWN, OLD, NEVER = "blocked.example", "open.example", "down.example", "old.example", "never.example"
+PERIOD_S = 1800.0
+ALIKE = 3  # pages of one kind that are looked at
+HOSTILE = (
+    "</script></title><script>alert(1)</script><img src=x onerror=alert(1)>\"' onmouseover='alert(1)' javascript:alert(1) "
+    "\u202egnp.exe\u2066\0\x1b[31m{{ 7*7 }}{% raw %}%(site)s{site} <!-- ]]> &#x3c;b&#x3e;"
+)  # fmt: skip
+EVENT = event(
+    "aaaa000011112222", site=BLOCKED, started=NOW - 20 * HOUR, started_range=(NOW - 20.5 * HOUR, NOW - 20 * HOUR),
+    detected=NOW - 19 * HOUR,
+)  # fmt: skip
+
+
+def at(hours_ago: float, site: str, network: Network = CANTV, status: Status = Status.OK, **more: Any) -> Measurement:
+    """A measurement so long ago."""
+    number = more.pop("number", None) or f"{site}-{network.asn}-{hours_ago}"
+    methods = ("dns.nxdomain",) if status is Status.BLOCKED else ()
+    known = {"id": number, "url": f"https://{site}/", "vantage": (network.isp or "home").lower(), "network": network}
+    return small(0, site=site, started=NOW - hours_ago * HOUR, verdict=verdict(status, methods), **(known | more))
+
+
+def history() -> Iterator[Measurement]:
+    for half_hours in range(60):
+        hours = half_hours / 2
+        yield at(hours, BLOCKED, CANTV, Status.BLOCKED if hours < 20 else Status.OK)
+        yield at(hours, BLOCKED, MOVILNET)
+        yield at(hours, OPEN, CANTV, Status.INCONCLUSIVE if half_hours == 7 else Status.OK)
+        yield at(hours, DOWN, MOVILNET, Status.DOWN)
+    yield at(12, OLD, CANTV)
+    known = real()
+    assert known.verdict is not None
+    sure = replace(known.verdict, confirmed=True)
+    yield replace(known, id="real", site=BLOCKED, started=NOW - 0.1 * HOUR, network=CANTV, verdict=sure)
+
+
+SCOPE = Scope(
+    subjects=tuple(
+        Subject(url=f"https://{site}/", site=site, name=name, tags=tags, period_s=PERIOD_S)
+        for site, name, tags in (
+            (BLOCKED, "The Blocked Times", ("news",)), (OPEN, None, ("news", "rights")), (DOWN, None, ()), (OLD, None, ()),
+            (NEVER, None, ()),
+        )
+    ),
+    places=(
+        Place(name="cantv", network=CANTV),
+        Place(name="movilnet", network=MOVILNET),
+        Place(name="digitel", network=DIGITEL, present=False),
+    ),
+)  # fmt: skip
+
+
+def filled(
+    folder: Path, measurements: list[Measurement], events: Sequence[Event] = (), together: Sequence[Incident] = ()
+) -> str:
+    url = f"sqlite:{folder / 'pages.db'}"
+    with Store.open(url) as store:
+        store.append(measurements)
+        store.save_events(events, together)
+    return url
+
+
+@pytest.fixture(scope="module")
+def newsroom(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    down = event("bbbb", kind=Kind.SITE_OUTAGE, site=DOWN, network=None, methods=(), started=NOW - 29 * HOUR,
+                 started_range=(None, NOW - 29 * HOUR), detected=NOW - 28 * HOUR)  # fmt: skip
+    other = replace(
+        EVENT, id="cccc", network=MOVILNET, ended=NOW - 18 * HOUR, ended_range=(NOW - 18.5 * HOUR, NOW - 18 * HOUR)
+    )
+    together = Incident(
+        id="1234", revision=2, state="updated", started=EVENT.started, ended=None, events=(EVENT, other)
+    )
+    url = filled(tmp_path_factory.mktemp("pages"), list(history()), [EVENT, down, other], [together])
+    with served(url, Watched(SCOPE, operator="Espacio Abierto", contact="desk@example.org")) as client:
+        yield client
+
+
+@pytest.fixture
+def client(newsroom: httpx.Client) -> httpx.Client:
+    """Without the language that another test chose."""
+    newsroom.cookies.clear()
+    return newsroom
+
+
+@pytest.fixture
+def pages(tmp_path: Path) -> Iterator[Any]:
+    """Serves a store of the test's own."""
+    opened: list[Any] = []
+
+    def serve(measurements: list[Measurement], scope: Scope | None = None, **more: Any) -> httpx.Client:
+        context = served(filled(tmp_path, measurements, **more), Watched(scope))
+        opened.append(context)
+        return context.__enter__()
+
+    yield serve
+    for context in opened:
+        context.__exit__(None, None, None)
+
+
+def row(client: httpx.Client, site: str, path: str = "/") -> list[str]:
+    """What the table of now says of a site, network by network."""
+    [found] = [one for one in client.get(path).text.split("<tr ")[1:] if f'data-text="{site}' in one]
+    return [" ".join(re.sub("<[^>]*>", " ", cell).split()) for cell in found.partition("</tr>")[0].split("<td")[1:]]
+
+
+# --- every page ----------------------------------------------------------------------------------------------------
+
+
+def test_every_link_leads_to_a_page_that_is_inert_light_and_accessible(client):
+    dress = sum(len(client.get(path).content) for path in _dress(client))
+    waiting, seen, alike = ["/"], set(), Counter[tuple[str, ...]]()
+    while waiting:
+        path = waiting.pop(0)
+        kind = _kind(path)
+        if path in seen or path.startswith("/api/v1/") or alike[kind] == ALIKE:
+            continue
+        seen.add(path)
+        alike[kind] += 1
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        if answer.headers["content-type"].startswith("text/html"):
+            page = checked(answer)
+            assert len(answer.content) + dress < MOST_BYTES, path
+            waiting += [
+                urljoin(path, link).partition("#")[0]
+                for link in page.links()
+                if not link.startswith(("https://", "mailto:"))
+            ]
+    kinds = {kind[0] for kind in alike}
+    assert kinds >= {
+        "",
+        "sites",
+        "networks",
+        "events",
+        "incidents",
+        "measurements",
+        "methods",
+        "about",
+        "api",
+        "feed.atom",
+    }
+
+
+def _kind(path: str) -> tuple[str, ...]:
+    """Which page it is, and what is asked of it: others of that kind come about alike."""
+    parts = urlsplit(path)
+    return parts.path.split("/")[1], *sorted(parse_qs(parts.query))
+
+
+def _dress(client: httpx.Client) -> list[str]:
+    page = Page.of(client.get("/"))
+    style = [str(one["href"]) for one in page.all("link") if one["rel"] == "stylesheet"]
+    return [*style, str(page.all("script")[0]["src"])]
+
+
+# --- now -----------------------------------------------------------------------------------------------------------
+
+
+def test_now_says_state_method_since_when_and_how_sure_in_words(client):
+    cantv, digitel, movilnet = _columns(client, BLOCKED)
+    began = f"{EVENT.started:%H:%M} UTC"
+    for said in ("■", "blocked", "name denied", "since", began, "98% sure"):
+        assert said in cantv
+    assert "ok" in movilnet
+    assert digitel.endswith("– not measured")
+
+
+def _columns(client: httpx.Client, site: str, path: str = "/") -> list[str]:
+    return [cell.partition(">")[2].strip() for cell in row(client, site, path)]
+
+
+def test_no_data_is_not_green_and_old_data_is_told_as_old(client):
+    assert [cell for cell in _columns(client, NEVER)] == ["– not measured"] * 3
+    text = client.get("/").text
+    never = text[text.index(f'data-text="{NEVER}') :].partition("</tr>")[0]
+    assert "is-ok" not in never
+    old = _columns(client, OLD)[0]
+    assert "old: seen 12 hours ago" in old
+    words = checked(client.get("/")).words
+    assert "1 of 5 sites is blocked on at least one network" in words
+    assert "1 result is old." in words
+    assert "The vantage digitel on Digitel is not connected: nobody measures from it." in words
+
+
+def test_the_worst_comes_first_and_what_nobody_knows_comes_before_what_is_open(client):
+    found = re.findall(r'data-text="([a-z.]+)', client.get("/").text)
+    assert found[:2] == [BLOCKED, DOWN]
+    assert found[-1] == OPEN
+
+
+@pytest.mark.parametrize(
+    ("query", "sites"),
+    [
+        ("q=TIMES", {BLOCKED}), ("q=example&tag=news", {BLOCKED, OPEN}), ("state=blocked", {BLOCKED}), ("state=down", {DOWN}),
+        ("tag=rights", {OPEN}), ("network=27889&state=none", {OPEN, OLD, NEVER}), ("q=nothing", set()),
+        ("state=nonsense&q=open", {OPEN}), ("page=99", set()), ("network=-1&page=x&q=down", {DOWN}),
+    ],
+)  # fmt: skip
+def test_a_form_without_scripts_chooses_sites(client, query, sites):
+    answer = client.get(f"/?{query}")
+    checked(answer)
+    assert set(re.findall(r'data-text="([a-z.]+)', answer.text)) == sites
+
+
+def test_what_somebody_typed_stands_in_the_form_and_is_inert(client):
+    answer = client.get("/", params={"q": HOSTILE, "tag": HOSTILE, "state": HOSTILE})
+    checked(answer)
+    assert "&lt;/script&gt;" in answer.text
+
+
+def test_two_thousand_sites_come_page_by_page_each_light(pages):
+    sites = [f"s{n:04}.example" for n in range(2000)]
+    networks = [replace(CANTV, asn=n, isp=f"Network {n}") for n in range(1, 7)]
+    some = [at(0.1, site, network) for site in sites[:60] for network in networks]
+    worst = at(0.1, sites[1999], networks[0], Status.BLOCKED)
+    scope = Scope(
+        subjects=tuple(Subject(url=f"https://{site}/", site=site, period_s=PERIOD_S) for site in sites),
+        places=tuple(Place(name=f"v{one.asn}", network=one) for one in networks),
+    )
+    client = pages([*some, worst], scope)
+    dress = sum(len(client.get(path).content) for path in _dress(client))
+    seen, path = [], "/"
+    while path:
+        answer = client.get(path)
+        page = checked(answer)
+        assert len(answer.content) + dress < MOST_BYTES
+        seen += re.findall(r'data-text="([a-z0-9.]+)', answer.text)
+        later = [one["href"] for one in page.all("a") if one.get("rel") == "next"]
+        path = urljoin("/", str(later[0])) if later else ""
+    assert seen[0] == sites[1999]
+    assert sorted(seen) == sites
+
+
+def test_many_networks_on_which_all_is_blocked_are_light_too(pages):
+    networks = [replace(CANTV, asn=n, isp=f"Network {n}") for n in range(1, 13)]
+    client = pages([at(0.1, f"s{n}.example", one, Status.BLOCKED) for n in range(60) for one in networks])
+    dress = sum(len(client.get(path).content) for path in _dress(client))
+    assert len(client.get("/").content) + dress < MOST_BYTES
+
+
+def test_more_networks_than_fit_are_named_and_those_with_blocks_are_shown(pages):
+    networks = [replace(CANTV, asn=n, isp=f"Net {n:02}") for n in range(1, 31)]
+    found = [at(0.1, OPEN, one, Status.BLOCKED if one.asn == 30 else Status.OK) for one in networks]
+    page = checked(pages(found).get("/"))
+    heads = page.words.partition("Networks that did not fit into the table:")
+    assert "Net 30" in heads[0]
+    assert "Net 29" in heads[2]
+    assert len([one for one in page.all("th") if one["scope"] == "col"]) == 1 + 12
+
+
+def test_two_vantages_that_differ_on_one_network_are_told_to(pages):
+    client = pages([at(0.1, OPEN, CANTV, Status.BLOCKED), at(0.1, OPEN, CANTV, vantage="other", number="2")])
+    [cell] = _columns(client, OPEN)
+    assert "blocked" in cell
+    assert "by 1 of 2 results" in cell
+
+
+# --- missing data --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/", "/events", "/networks", "/methods", "/about", "/?lang=es"])
+def test_an_empty_store_is_told_as_such(pages, path):
+    page = checked(pages([]).get(path))
+    if path == "/":
+        assert "Nothing is known at the moment" in page.words
+        assert "No site is watched so far." in page.words
+
+
+def test_only_inconclusive_results_accuse_nobody_and_acquit_nobody(pages):
+    client = pages([at(0.1, OPEN, CANTV, Status.INCONCLUSIVE)])
+    page = checked(client.get("/"))
+    assert "No site is seen to be blocked" not in page.words
+    assert "1 recent result says too little to judge." in page.words
+    for path in (f"/sites/{OPEN}", "/networks/asn8048"):
+        assert "inconclusive" in checked(client.get(path)).words
+
+
+def test_a_network_that_nobody_knows_has_a_page(pages):
+    client = pages([at(0.1, OPEN, UNKNOWN)])
+    assert "an unknown network" in checked(client.get("/")).words
+    assert OPEN in checked(client.get("/networks/unknown")).words
+    checked(client.get(f"/sites/{OPEN}"))
+
+
+def test_an_event_whose_measurements_retention_removed_says_so(pages):
+    client = pages([at(0.1, OPEN)], events=[replace(EVENT, id="e1"), replace(EVENT, id="e2", confidence=0.0)])
+    page = checked(client.get("/events/e1"))
+    assert "The measurements are not kept here any more" in page.words
+    assert "no longer kept here" in page.words
+    withdrawn = checked(client.get("/events/e2"))
+    assert "This event was withdrawn. Do not cite it as a block." in withdrawn.words
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nothing", "/sites/unknown.example", "/events/none", "/incidents/none", "/measurements/none", "/networks/asn1",
+     "/networks/x", "/networks/asn99999999999999", "/static/none", "/sites/%00", "/measurements/%ff", "/sites/" + "x" * 5000],
+)  # fmt: skip
+def test_what_is_not_there_is_a_page_that_says_so(client, path):
+    answer = client.get(path)
+    assert answer.status_code == 404
+    assert "Not found" in checked(answer).words
+
+
+def test_a_store_that_cannot_be_read_says_nothing_of_any_site(tmp_path):
+    with served(f"sqlite:{tmp_path / 'gone.db'}") as client:
+        answer = client.get("/")
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "10")
+    assert "This says nothing about any site." in checked(answer).words
+
+
+# --- events --------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_says_what_where_since_when_how_sure_how_we_know_and_what_we_do_not(client):
+    page = checked(client.get(f"/events/{EVENT.id}"))
+    for said in (
+        "blocked.example is blocked on CANTV", "AS8048", "Venezuela", "99%", "14 measurements by 3 probes",
+        "The name server says that the name does not exist.", "What we do not know", "Who ordered or operates the block",
+        f"/events/{EVENT.id}", "revision 1", "Permanent link",
+    ):  # fmt: skip
+        assert said in page.words, said
+    links = page.links()
+    assert "/measurements/real" in links  # the confirmed one is the one that is told as the example
+    assert "/incidents/1234" in links
+    assert [link for link in links if "format=csv" in link]
+    for link in links:
+        if link.startswith("/api/"):
+            assert client.get(link).status_code == 200
+
+
+def test_events_turn_their_pages_without_losing_or_repeating_one(pages):
+    many = [
+        replace(EVENT, id=f"e{n:03}", started=NOW - n * HOUR, started_range=(None, NOW - n * HOUR)) for n in range(100)
+    ]
+    client = pages([], events=many)
+    seen, path = [], "/events"
+    while path:
+        answer = client.get(path)
+        found = [link for link in checked(answer).links() if link.startswith("/events/")]
+        seen += found
+        later = [one["href"] for one in Page.of(answer).all("a") if one.get("rel") == "next"]
+        path = urljoin("/events", str(later[0])) if later else ""
+    assert seen == [f"/events/e{n:03}" for n in range(100)]
+
+
+def test_events_are_chosen_by_kind_site_network_and_whether_they_go_on(client):
+    def found(query: str) -> set[str]:
+        return {
+            link.removeprefix("/events/")
+            for link in checked(client.get(f"/events?{query}")).links()
+            if link.startswith("/events/")
+        }
+
+    assert found("kind=site_outage") == {"bbbb"}
+    assert found("site=https://BLOCKED.example/") == {EVENT.id, "cccc"}
+    assert found("network=27889") == {"cccc"}
+    assert found("active=1&kind=blocking") == {EVENT.id}
+    assert found("kind=nonsense&before=nonsense") == {EVENT.id, "bbbb", "cccc"}
+
+
+# --- a site over time ----------------------------------------------------------------------------------------------
+
+
+def test_gaps_in_the_data_are_gaps_in_the_chart_and_in_its_table(client):
+    page = checked(client.get(f"/sites/{BLOCKED}?range=week"))
+    assert "not measured" in page.words
+    assert page.words.count("blocked") > 2
+    for length in ("day", "month", "year", "nonsense"):
+        checked(client.get(f"/sites/{BLOCKED}?range={length}"))
+    before = checked(client.get(f"/sites/{BLOCKED}?range=week&until=2011-01-01T00:00:00%2B00:00"))
+    assert "Nothing was measured in this time, so nothing can be said about it." in before.words
+    assert not [one for one in before.all("a") if one.get("rel") == "prev"]
+
+
+# --- a measurement, and strangers -----------------------------------------------------------------------------------
+
+
+def hostile(text: str) -> Measurement:
+    """What a site, a resolver, a helper and whoever stands in between wrote is all that text."""
+
+    def dressed(side: Any) -> Any:
+        page = {
+            "title": whole, "url": f"https://{BLOCKED}/{text}", "headers": tuple((text[:300], text) for _ in range(60)),
+            "body": base64.b64encode(zlib.compress(f"<title>{whole}</title><p>{whole}".encode())).decode(),
+            "location": f"javascript:{text}", "status": 200, "failure": None,
+        }  # fmt: skip
+        certificate = Certificate(
+            sha256=text, subject=text, issuer=text, names=(text,) * 30, not_before=None, not_after=NOW, der=""
+        )
+        return replace(
+            side, hops=(text,),
+            dns=tuple(replace(one, name=text, resolver=text, answers=(text,) * 20, rcode=text) for one in side.dns) * 30,
+            tls=tuple(replace(one, server_name=text, verify=text, version=text, chain=(certificate,) * 4) for one in side.tls) * 10,
+            tcp=tuple(replace(one, failure=f"unknown_failure: {text}", duration=1e300, started=-1e300) for one in side.tcp) * 30,
+            http=tuple(replace(one, **page) for one in side.http) * 10,
+        )  # fmt: skip
+
+    whole, text = text, text[:2000]
+    known = real()
+    assert known.verdict is not None
+    reasons = ({"id": "resolver_lies", "resolver": text, "addresses": [text] * 9, "name": text}, {"id": text})
+    control: Control = replace(dressed(known.controls[0]), id=text, country=text, failure=text)
+    return replace(
+        dressed(known), id="hostile", site=BLOCKED, url=f"https://{BLOCKED}/{text}", vantage=text, probe=text, started=NOW,
+        network=Network(asn=64500, isp=text, country=text, source=text), controls=(control,) * 3,
+        verdict=replace(known.verdict, rule=text, methods=(text, "javascript:alert(1)"), reasons=reasons),
+        conditions=Conditions(
+            resolvers=(ResolverCheck(resolver=text, role=Role.ISP, control_names=1, control_names_answered=0, nonexistent=text),)
+        ),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [HOSTILE, '"' * 10_000, "\u202e" * 1000, "😈" * 5000, "<b>" * 200_000],
+    ids=["markup", "quotes", "bidi", "wide", "long"],
+)
+def test_whatever_strangers_wrote_is_inert_text_and_bounded(pages, text):
+    event = replace(
+        EVENT,
+        id="hostile",
+        site=text[:300],
+        methods=(text[:300],),
+        network=Network(asn=64500, isp=text[:300], country="VE"),
+    )
+    client = pages(
+        [hostile(text)],
+        events=[event],
+        together=[Incident(id="h", revision=1, state="x", started=NOW, ended=None, events=(event,))],
+    )
+    dress = sum(len(client.get(path).content) for path in _dress(client))
+    for path in (
+        "/",
+        f"/sites/{BLOCKED}",
+        "/measurements/hostile",
+        "/events",
+        "/events/hostile",
+        "/incidents/h",
+        "/networks",
+        "/networks/asn64500",
+        "/about",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == 200, path
+        checked(answer)
+        assert len(answer.content) + dress < MOST_BYTES, path
+        assert "49" not in Page.of(answer).words.split("7*7")[0][-3:]
+
+
+def test_a_measurement_shows_both_sides_certificates_and_pages(client):
+    page = checked(client.get("/measurements/real"))
+    for said in (
+        "The vantage: cantv", "The control: https://helper.example/", "The connection was reset. (connection_reset)",
+        "CN=elpitazo.example", "El Pitazo", "Noticias de Venezuela", "Content-Type", "The line at that moment",
+    ):  # fmt: skip
+        assert said in page.words, said
+    assert len([one for one in page.all("svg") if one.get("role") == "img"]) == 2
+
+
+# --- the reader ----------------------------------------------------------------------------------------------------
+
+
+def test_a_language_is_chosen_by_the_browser_or_by_the_reader_and_then_remembered(client):
+    spanish = {"Accept-Language": "es-VE,es;q=0.9"}
+    assert Page.of(client.get("/", headers=spanish)).all("html")[0]["lang"] == "es"
+    assert Page.of(client.get("/", headers={"Accept-Language": "xx"})).all("html")[0]["lang"] == "en"
+    answer = client.get("/events?kind=blocking&lang=es")
+    cookie = answer.headers["set-cookie"]
+    assert "lang=es" in cookie
+    assert "SameSite=strict" in cookie
+    assert Page.of(client.get("/about")).all("html")[0]["lang"] == "es"
+    client.cookies.clear()
+    back = [one["href"] for one in Page.of(answer).all("a") if one.get("hreflang") == "en"]
+    assert back == ["?kind=blocking&lang=en"]
+    assert "set-cookie" not in client.get("/?lang=../../etc/passwd").headers
+
+
+def test_whoever_has_the_page_already_gets_nothing_but_that(client):
+    first = client.get("/methods")
+    again = client.get("/methods", headers={"If-None-Match": first.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert "Cookie" in first.headers["vary"]
+
+
+def test_the_dress_is_kept_by_browsers_until_it_changes(client):
+    for path in _dress(client):
+        answer = client.get(path)
+        assert "max-age=31536000" in answer.headers["cache-control"]
+        assert "max-age=0" in client.get(path.partition("?")[0]).headers["cache-control"]
+
+
+def test_the_script_is_small_and_the_stylesheet_loads_nothing(client):
+    style, script = (client.get(path) for path in _dress(client))
+    assert len(script.content) < 10_000
+    assert not re.findall(r"@import|url\(", style.text)
+    assert not re.findall(r"https?://|innerHTML\s*=(?!=)|eval|document\.write", script.text)
+
+
+# --- live ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_open_page_is_told_when_something_new_was_measured(pages, tmp_path):
+    client = pages([at(0.1, OPEN)])
+    told: list[str] = []
+    with client.stream("GET", "/live") as answer:
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        assert answer.headers["cache-control"] == "no-store"
+        for line in answer.iter_lines():
+            if line.startswith("event: "):
+                told.append(line)
+            if line == "event: state":
+                with Store.open(f"sqlite:{tmp_path / 'pages.db'}") as store:
+                    store.append([at(0, OPEN, CANTV, Status.BLOCKED, number="new")])
+            if line == "event: news":
+                break
+    assert told == ["event: state", "event: news"]
+
+
+def test_listeners_are_bounded(pages):
+    client = pages([at(0.1, OPEN)])
+    open_streams = [client.stream("GET", "/live") for _ in range(24)]
+    for stream in open_streams:
+        stream.__enter__()
+    assert client.get("/live").status_code == 503
+    for stream in open_streams:
+        stream.__exit__(None, None, None)
+
+
+def test_listeners_do_not_keep_the_service_from_stopping(tmp_path):
+    """Their answer is ended, not cut off after a while."""
+    with ExitStack() as service, ThreadPoolExecutor(1) as reading:
+        address = str(service.enter_context(served(filled(tmp_path, [at(0.1, OPEN)]))).base_url)
+        with httpx.Client(base_url=address, trust_env=False) as client, client.stream("GET", "/live") as answer:
+            lines = answer.iter_lines()
+            assert next(lines).startswith("retry")
+            left = reading.submit(list, lines)
+            service.close()
+            left.result(30)  # raises where the answer is not complete
+
+
+# --- the demo ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.lab
+@pytest.mark.slow
+def test_the_demo_shows_the_page_as_well_and_takes_it_away_when_it_ends():
+    command = [sys.executable, "-m", "monitor", "demo", "--seed", "2018"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        told = demo.stdout.readline()
+        if not told:
+            pytest.skip(demo.stderr.read())
+        [address] = re.findall(r"http://127\.0\.0\.1:\d+/", told)
+        with httpx.Client(base_url=address, trust_env=False) as client:
+            deadline = time.monotonic() + 60
+            while "is-ok" not in (answer := client.get("/")).text.partition("<tbody>")[2]:
+                assert time.monotonic() < deadline
+            page = checked(answer)
+        assert {"www.lapatilla.com", "CANTV", "Movilnet"} <= set(page.words.split())
+        demo.send_signal(signal.SIGINT)
+        assert demo.wait(30) == 130
+        assert "Traceback" not in demo.stderr.read()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address, trust_env=False)
