@@ -4,56 +4,21 @@ What a command needs is imported when it starts: `almenara --help` answers at on
 """
 
 import errno
-import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from monitor import __version__
+from monitor.cli_errors import COULD_NOT, WRONG_USE, unwritable, worded
+from monitor.cli_options import CONTEXT, READABLE, Value, config_option
 
 if TYPE_CHECKING:
     from monitor.config import Config
 
-COULD_NOT = 1
-WRONG_USE = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
-
-READABLE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
-
-
-class Value(click.ParamType[str]):
-    """A value on the command line, read as the configuration reads it. kind: a function of `config_values`.
-
-    prepare: what is done to it before.
-    """
-
-    def __init__(self, kind: str, prepare: Callable[[str], str] = str) -> None:
-        self.name = kind
-        self._prepare = prepare
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The value, checked."""
-        from monitor import config_values
-
-        try:
-            return str(getattr(config_values, self.name)(self._prepare(value)))
-        except ValueError as exc:
-            self.fail(str(exc), param, ctx)
-
-
-config_option = click.option(
-    "-c",
-    "--config",
-    "config_file",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Configuration. Default: probes.yaml here, then in the user's configuration folder.",
-)
 
 
 @click.group(context_settings=CONTEXT)
@@ -76,7 +41,7 @@ def measure(urls: tuple[str, ...], json: bool, save: bool, config_file: Path | N
 
     Asks for your consent first, unless the configuration gives it: measuring can be seen, and can be a risk.
     """
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file, required=not urls)
         from monitor import consent, run
         from monitor.config import find
@@ -95,7 +60,7 @@ def run(log_format: str | None, config_file: Path | None) -> int:
 
     Asks for your consent first, unless the configuration gives it. SIGHUP reads the configuration again.
     """
-    with _worded_errors():
+    with worded():
         found = _found(config_file)
         from monitor import watching as work
 
@@ -115,7 +80,7 @@ def sites(approve: tuple[str, ...], json: bool, config_file: Path | None) -> int
 
     Sites that join a list after its first use are not measured before you approve them.
     """
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file)
         from monitor import lists as work
 
@@ -154,7 +119,7 @@ def helper(
     """
     if (tls_certificate is None) != (tls_key is None):
         raise click.UsageError("--tls-certificate and --tls-key: expected both or none")
-    with _worded_errors():
+    with worded():
         from monitor.config import Config
 
         config = _given(config_file) or Config()
@@ -184,7 +149,7 @@ def classify(files: tuple[Path, ...], json: bool, store: bool, config_file: Path
         raise click.UsageError("--store: expected without FILE...")
     if not store and not files:
         raise click.UsageError("expected FILE..., or --store for all that is stored")
-    with _worded_errors():
+    with worded():
         if store:
             from monitor import rejudge
 
@@ -206,7 +171,7 @@ def detect(files: tuple[Path, ...], json: bool, all_kinds: bool, config_file: Pa
     JSON lines as `measure --json` prints them, in any order, plain, .gz or .zst; "-" is the standard input. Needs no
     configuration; the minimum numbers under `detect` are taken from one that is named.
     """
-    with _worded_errors():
+    with worded():
         config = _given(config_file)
         from monitor import detect as work
         from monitor.events import Minimum
@@ -224,7 +189,7 @@ def check(send_test: bool, config_file: Path | None) -> int:
     Asks the helpers and the encrypted resolvers, but visits no site. Exit code 1 where no control answers at all, or a
     test does not arrive.
     """
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file)
         from monitor import check as work
 
@@ -242,7 +207,7 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
 
     Needs no internet and no configuration, but Linux and root, or user namespaces and the tun device.
     """
-    with _worded_errors():
+    with worded():
         _given(config_file)
         from monitor.lab import demo as work
 
@@ -276,7 +241,7 @@ def events(
         raise click.UsageError("EVENT: expected alone, or with --json; filters and --incidents are for the list")
     if exchange and (event or json or incidents or any(wanted.values())):
         raise click.UsageError("--exchange: expected alone")
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file, required=False)
         if exchange:
             from monitor.publish import exchange as table
@@ -301,7 +266,7 @@ def events(
 @config_option
 def export(format: str, output: Path | None, config_file: Path | None, **wanted: Any) -> int:
     """Print the stored measurements, oldest first."""
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file, required=False)
         from monitor.publish import export as work
 
@@ -322,7 +287,7 @@ def alerts(config_file: Path | None, **asked: Any) -> int:
     """List the newest alerts, and what became of them."""
     if sum(map(bool, (asked["show"], asked["retry"], asked["secrets"], asked["state"] or asked["json"]))) > 1:
         raise click.UsageError("--show, --retry, --secrets: expected alone; --state and --json are for the list")
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file, required=False)
         from monitor.alerts import listing as work
         from monitor.config import find
@@ -344,7 +309,7 @@ def report(event: str, no_pdf: bool, config_file: Path | None, **wanted: Any) ->
 
     EVENT is the id of an event or an incident, or as much of its beginning as no other has.
     """
-    with _worded_errors():
+    with worded():
         config = _configuration(config_file, required=False)
         from monitor.evidence import bundle as work
 
@@ -359,7 +324,7 @@ def verify(bundle: Path, key: str | None) -> int:
 
     Exit code 1 where anything is not as it was signed. Needs no configuration.
     """
-    with _worded_errors():
+    with worded():
         from monitor.evidence import verify as work
 
         return work.run(bundle, key)
@@ -373,7 +338,7 @@ def key(file: Path | None) -> int:
 
     It is an Ed25519 key in minisign's format.
     """
-    with _worded_errors():
+    with worded():
         from monitor.evidence import keys as work
 
         return work.run(file)
@@ -405,43 +370,6 @@ def _given(file: Path | None) -> "Config | None":
     return None if file is None else _configuration(file)
 
 
-@contextmanager
-def _worded_errors() -> Iterator[None]:
-    """Errors that are the user's to mend become one line and an exit code."""
-    from monitor.config import ConfigError
-    from monitor.consent import ConsentMissing
-    from monitor.sites import ListUnavailable
-
-    try:
-        yield
-    except (ConfigError, ConsentMissing) as exc:
-        raise _WrongUse(str(exc)) from None
-    except _where_imported("monitor.publish.options", "NotUnderstood") as exc:
-        raise click.UsageError(str(exc)) from None
-    except _where_imported("monitor.store", "StoreError") as exc:
-        raise click.ClickException(str(exc)) from None
-    except _where_imported("monitor.absence", "NoVantage") as exc:
-        raise click.ClickException(str(exc)) from None
-    except _where_imported("monitor.alerts.listing", "Unknown") as exc:
-        raise click.ClickException(str(exc)) from None
-    except _where_imported("monitor.publish.behind", "EventUnknown") as exc:
-        raise click.ClickException(str(exc)) from None
-    except _where_imported("monitor.evidence.errors", "EvidenceError") as exc:
-        raise click.ClickException(str(exc)) from None
-    except ListUnavailable as exc:
-        raise click.ClickException(str(exc)) from None
-
-
-def _where_imported(module: str, name: str) -> tuple[type[Exception], ...]:
-    """An exception of a module that not every command needs: what was not imported cannot have raised it."""
-    found = sys.modules.get(module)
-    return (getattr(found, name),) if found else ()
-
-
-class _WrongUse(click.ClickException):
-    exit_code = WRONG_USE
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the command's exit code."""
     if sys.stdout is None:  # closed by the shell (`>&-`)
@@ -462,7 +390,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except OSError as exc:
         if exc.errno not in (errno.EPIPE, errno.ENOSPC):
             raise
-        code = _unwritable(exc)
+        code = unwritable(exc)
     sys.exit(code)
 
 
@@ -474,11 +402,3 @@ def _speak() -> None:
         from monitor.help import translate
 
         translate(almenara, words)
-
-
-def _unwritable(exc: OSError) -> int:
-    if exc.errno == errno.ENOSPC:
-        click.echo("almenara: cannot write: no space left", err=True)
-    # What is still buffered cannot be written either, and Python would say so when it ends.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return COULD_NOT

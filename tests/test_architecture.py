@@ -42,6 +42,8 @@ ONLY_FROM = {
     "monitor.web": ("monitor.evidence", "monitor.lab", "monitor.service", "monitor.watching"),
     "monitor.metrics": ("monitor.rounds", "monitor.saving", "monitor.service", "monitor.web"),
     "monitor.publish": ("monitor.cli", "monitor.evidence", "monitor.web"),
+    "monitor.cli_errors": ("monitor.cli",),
+    "monitor.cli_options": ("monitor.cli",),
     "monitor.evidence": ("monitor.cli",),
     "monitor.alerts": ("monitor.check", "monitor.cli", "monitor.publish.exchange", "monitor.service"),
     "monitor.timeline": ("monitor.evidence", "monitor.publish"),
