@@ -145,10 +145,10 @@ def _receiver(chance: random.Random) -> Iterator[tuple[Counter[str], str]]:
             self.rfile.read(int(self.headers["Content-Length"]))
             time.sleep(chance.choice((0.0, 0.0, 0.05)))
             fate = chance.random()
-            if fate < 0.9:
+            if fate < 0.97:
                 received[self.headers["X-Almenara-Delivery"]] += 1
-            if fate < 0.95:  # else it hangs up; of what it took before that nobody is told
-                self.send_response(200 if fate < 0.85 else 503)
+            if fate < 0.98:  # else it hangs up; of some that it took nobody is told
+                self.send_response(200 if fate < 0.95 else 503)
                 self.end_headers()
 
         def log_message(self, *_: object) -> None:
