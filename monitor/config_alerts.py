@@ -38,10 +38,18 @@ def recipient(value: Any) -> str:
     if isinstance(value, str):
         channel, _, url = value.partition(":")
         if channel in OWN_CHANNELS:
-            return f"{channel}:{web_url(url)}"
+            return f"{channel}:{_receiver(url)}"
         if _APPRISE.fullmatch(value) or _is_elsewhere(value):
             return value
     raise ValueError("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org")
+
+
+def _receiver(url: str) -> str:
+    """Its URL; what is wrong with it is not shown: a webhook's path may be its secret."""
+    try:
+        return web_url(url)
+    except ValueError as exc:
+        raise ValueError(str(exc).partition(", got ")[0]) from None
 
 
 def secret(value: Any) -> str:

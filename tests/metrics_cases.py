@@ -85,7 +85,9 @@ class Watching:
 
     def health(self) -> Health:
         """Well."""
-        return Health(status="ok", problem=None, sites=2, waiting=0, vantages=2, absent=(), unsaved=0, last_measurement=None)
+        return Health(
+            status="ok", problem=None, sites=2, waiting=0, vantages=2, absent=(), unsaved=0, last_measurement=None
+        )
 
     async def reload(self) -> str | None:
         """Nothing changes."""

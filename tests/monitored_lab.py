@@ -79,7 +79,9 @@ def _tell(story: Story, service: Running) -> None:
     service.start()
     _open(story, service)
     numbers = [service.lab.censor("cantv", "tls-reset", name) for name in story.names[:BLOCKED]]
-    _until(service, "every site that is to be blocked was found so twice", lambda: _found(story, service, _blocked) >= 2)
+    _until(
+        service, "every site that is to be blocked was found so twice", lambda: _found(story, service, _blocked) >= 2
+    )
     _away(service, "blocked")
     service.start()
     _told_blocked(story, service)

@@ -73,6 +73,7 @@ BAD = [
     ("{to: 'webhook:https://u:geheim@x.example/'}", "alerts[0].to: expected a URL without user name and password"),
     ("{to: 'file:'}", "alerts[0].to: expected webhook:https://... or an Apprise URL"),
     ("{to: 'environment:A B'}", "alerts[0].to: expected webhook:https://... or an Apprise URL"),
+    ("{to: 'webhook:ftp://desk.example/geheim'}", "alerts[0].to: expected an http or https URL"),
     ("{to: 'json://x', secret: geheim}", "alerts[0].secret: expected 16 to 200 letters and digits, file:PATH or environment:NAME"),
     ("{to: 'json://x', zone: Caracas}", "alerts[0].zone: expected a time zone such as America/Caracas, got 'Caracas'"),
     ("{to: 'json://x', zone: ../../etc/passwd}", "alerts[0].zone: expected a time zone"),

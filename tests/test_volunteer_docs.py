@@ -90,7 +90,8 @@ TRANSLATED = {
 
 def test_both_languages_name_the_same_code():
     english, spanish = (
-        [code for code in re.findall(r"`([^`\n]+)`", prose(text)) if code not in reasons(text)] for text in PAGES.values()
+        [code for code in re.findall(r"`([^`\n]+)`", prose(text)) if code not in reasons(text)]
+        for text in PAGES.values()
     )
     assert set(TRANSLATED) <= set(english)
     assert sorted(TRANSLATED.get(code, code) for code in english) == sorted(spanish)

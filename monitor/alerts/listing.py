@@ -66,7 +66,8 @@ def _list(store: Store, state: str | None, *, json: bool) -> int:
         return 0
     words = here()
     if not found:
-        sys.stderr.write(f"almenara: {words.text('no alert so far')}\n")
+        none = words.text("no alert is in that state") if state else words.text("no alert so far")
+        sys.stderr.write(f"almenara: {none}\n")
         return 0
     _console().print(_table(found, words))
     return 0

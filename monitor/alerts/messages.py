@@ -75,7 +75,7 @@ class _Writing:
             w.text("This is a test of the channel {name}. Nothing has happened.", name=self._subscription.key),
             w.text("Sent {time}.", time=self._moment(letter.written)),
         ]
-        return self._forms(subject, " ".join(lines), [_Section("", lines), self._about(letter, None)])
+        return self._forms(subject, " ".join(lines), [_Section("", lines)])
 
     def single(self, letter: Letter, part: Part) -> Message:
         """One thread's message."""

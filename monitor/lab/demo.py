@@ -128,7 +128,7 @@ class Story:
             probers = self._probers(open_until)
             self._page = await open_until.enter_async_context(showing(self._lab, self._urls))
             with Live(self._screen(), console=self._console, refresh_per_second=4, get_renderable=self._screen):
-                self._tell(f"the page: {self._page.address}")
+                self._tell(self._words.text("the page: {address}", address=self._page.address))
                 self._tell(self._words.text("15 January 2018: both ISPs are open"))
                 await self._round(probers)
                 watching = asyncio.ensure_future(self._watch(probers))
@@ -147,7 +147,9 @@ class Story:
     async def _stay(self, probers: dict[str, Prober]) -> None:
         """Go on for whoever looks at the page."""
         if self._page and self._console.is_terminal:
-            self._console.print(f"the page stays at {self._page.address} until Ctrl-C")
+            self._console.print(
+                self._words.text("the page stays at {address} until Ctrl-C", address=self._page.address)
+            )
             await self._watch(probers)
 
     def _probers(self, open_until: AsyncExitStack) -> dict[str, Prober]:

@@ -36,6 +36,7 @@ _ORDER = {Dns: 0, Tcp: 1, Tls: 2, Http: 3}
 _STEPS: dict[type[Observation], str] = {Dns: "dns", Tcp: "tcp", Tls: "tls", Http: "http"}
 _TICKS = 4
 _LONGEST_S = 86_400.0
+_LONGEST_LABEL = 48  # characters
 
 PURPOSES = {
     Purpose.INNOCENT_NAME: N_("counter-check: the site's address, asked for a name that nobody blocks"),
@@ -128,6 +129,11 @@ def _side(
     )  # fmt: skip
 
 
+def _short(what: str) -> str:
+    """Cut where it is long, and seen to be: half an address is another one."""
+    return what if len(what) <= _LONGEST_LABEL else f"{what[: _LONGEST_LABEL - 1]}…"
+
+
 def _chart(words: Words, id: str, title: str, steps: Sequence[Step]) -> Markup:
     end_s = max(step.started + step.duration for step in steps) or 1.0
     ticks = [
@@ -136,7 +142,7 @@ def _chart(words: Words, id: str, title: str, steps: Sequence[Step]) -> Markup:
     ]
     bars = [
         Bar(
-            label=f"{step.step.upper()} {step.what[:40]}", step=step.step, start=step.started, length=step.duration,
+            label=f"{step.step.upper()} {_short(step.what)}", step=step.step, start=step.started, length=step.duration,
             failed=step.failed,
         )
         for step in steps
