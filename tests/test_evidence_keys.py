@@ -55,7 +55,8 @@ def test_minisign_signs_with_a_key_made_here(tmp_path: Path) -> None:
     assert signature.comment == "by hand"
     assert signature.file == (tmp_path / "f.minisig").read_text()
     minisign(tmp_path, "-R", "-s", "k.key", "-p", "k.pub")
-    assert (tmp_path / "k.pub").read_text() == KEY.public.file
+    # Its comment leaves out the zeros that an id may begin with.
+    assert (tmp_path / "k.pub").read_text().splitlines()[1] == KEY.public.file.splitlines()[1]
 
 
 @needs_minisign
