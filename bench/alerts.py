@@ -107,8 +107,10 @@ async def _telling(database: str, url: str, drain: str) -> None:
         sys.stdout.write("works\n")
         sys.stdout.flush()
         if drain:
-            while await asyncio.to_thread(store.outbox.next_due):  # noqa: ASYNC110 it is the store that tells
-                await asyncio.sleep(0.1)
+            while await asyncio.to_thread(store.outbox.next_due):
+                await asyncio.to_thread(store.outbox.retry, None, datetime.now(UTC))  # or it would take hours
+                alerts.sender.wake()
+                await asyncio.sleep(0.5)
         else:
             for number in count(len(store.events())):
                 await asyncio.to_thread(_decide, alerts, number)

@@ -2,12 +2,11 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 from alert_cases import block, configured
@@ -16,21 +15,36 @@ from msgspec.structs import replace
 
 from monitor.alerts.desk import Desk
 from monitor.alerts.exchange import COLUMNS
+from monitor.cli import main
 from monitor.incidents import incidents
 from monitor.store import Store
 
-ROOT = Path(__file__).parent.parent
 ALERTS = (
     "[{to: 'mailto://mail.example?to=desk@example.org', name: desk}, {to: 'webhook:https://hook.example/', name: hook}]"
 )
 
 
-def almenara(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("XDG_", "LC_", "LANG"))}
-    return subprocess.run(
-        [sys.executable, "-m", "monitor", *arguments], cwd=folder, env=environment | {"HOME": str(folder), "PYTHONPATH": str(ROOT)},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def almenara(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """The command in a folder, which is also the home."""
+
+    def run(folder: Path, *arguments: str) -> Done:
+        for variable in ("XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("HOME", str(folder))
+        monkeypatch.chdir(folder)
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        told = capsys.readouterr()
+        return Done(int(ended.value.code or 0), told.out, told.err)
+
+    return run
 
 
 @pytest.fixture(scope="module")
@@ -48,13 +62,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def listed(folder: Path, *more: str) -> list[dict[str, object]]:
-    done = almenara(folder, "alerts", "--json", *more)
-    assert (done.returncode, done.stderr) == (0, "")
-    return [json.loads(line) for line in done.stdout.splitlines()]
+@pytest.fixture
+def listed(almenara: Callable[..., Done]) -> Callable[..., list[dict[str, Any]]]:
+    """What `almenara alerts --json` prints."""
+
+    def read(folder: Path, *more: str) -> list[dict[str, Any]]:
+        done = almenara(folder, "alerts", "--json", *more)
+        assert (done.code, done.err) == (0, "")
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    return read
 
 
-def test_the_list_says_what_became_of_each(folder):
+def test_the_list_says_what_became_of_each(folder, almenara, listed):
     hook, desk = listed(folder)
     assert (desk["to"], desk["state"], desk["attempts"], desk["error"]) == (
         "desk",
@@ -65,35 +85,35 @@ def test_the_list_says_what_became_of_each(folder):
     assert (hook["to"], hook["state"], hook["what"]) == ("hook", "waiting", "first")
     assert [one["to"] for one in listed(folder, "--state", "given_up")] == ["desk"]
     done = almenara(folder, "alerts")
-    assert done.returncode == 0
-    assert "✗ given up" in done.stdout
-    assert "… waiting, again 20" in done.stdout
-    assert "the login is refused" in done.stdout
+    assert done.code == 0
+    assert "✗ given up" in done.out
+    assert "… waiting, again 20" in done.out
+    assert "the login is refused" in done.out
 
 
-def test_a_message_is_shown_as_it_was_told(folder):
+def test_a_message_is_shown_as_it_was_told(folder, almenara, listed):
     [desk] = listed(folder, "--state", "given_up")
     done = almenara(folder, "alerts", "--show", str(desk["id"]))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("www.lapatilla.com is blocked on CANTV\n\n")
-    assert "What is not known" in done.stdout
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("www.lapatilla.com is blocked on CANTV\n\n")
+    assert "What is not known" in done.out
 
 
-def test_secrets_are_those_of_webhooks(folder):
+def test_secrets_are_those_of_webhooks(folder, almenara):
     done = almenara(folder, "alerts", "--secrets")
-    name, secret = done.stdout.split()
+    name, secret = done.out.split()
     assert (name, len(secret)) == ("hook", 64)
-    assert almenara(folder, "alerts", "--secrets").stdout == done.stdout
+    assert almenara(folder, "alerts", "--secrets").out == done.out
 
 
-def test_one_is_tried_again_by_hand(folder, tmp_path):
+def test_one_is_tried_again_by_hand(folder, tmp_path, almenara, listed):
     for name in ("probes.yaml", "alerts.db"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     [desk] = listed(tmp_path, "--state", "given_up")
     done = almenara(tmp_path, "alerts", "--retry", str(desk["id"]))
-    assert (done.returncode, done.stdout) == (0, "1 message is tried again, as soon as almenara run runs\n")
+    assert (done.code, done.out) == (0, "1 message is tried again, as soon as almenara run runs\n")
     assert listed(tmp_path, "--state", "given_up") == []
-    assert almenara(tmp_path, "alerts", "--retry", "all").stdout.startswith("2 messages are tried again")
+    assert almenara(tmp_path, "alerts", "--retry", "all").out.startswith("2 messages are tried again")
 
 
 @pytest.mark.parametrize(
@@ -108,27 +128,27 @@ def test_one_is_tried_again_by_hand(folder, tmp_path):
         ),
     ],
 )
-def test_what_cannot_be_done_is_one_line(folder, arguments, code, line):
+def test_what_cannot_be_done_is_one_line(almenara, folder, arguments, code, line):
     done = almenara(folder, "alerts", *arguments)
-    assert (done.returncode, done.stdout, done.stderr) == (code, "", line)
+    assert (done.code, done.out, done.err) == (code, "", line)
 
 
-def test_without_a_store_it_says_so(tmp_path):
+def test_without_a_store_it_says_so(tmp_path, almenara):
     done = almenara(tmp_path, "alerts")
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
-    assert "nothing was stored yet" in done.stderr
+    assert (done.code, done.out, done.err.count("\n")) == (1, "", 1)
+    assert "nothing was stored yet" in done.err
 
 
-def test_incidents_are_rows_in_the_exchanges_columns(folder):
+def test_incidents_are_rows_in_the_exchanges_columns(folder, almenara):
     done = almenara(folder, "events", "--exchange")
-    assert (done.returncode, done.stderr) == (0, "")
-    heading, row = csv.reader(done.stdout.splitlines())
+    assert (done.code, done.err) == (0, "")
+    heading, row = csv.reader(done.out.splitlines())
     assert tuple(heading) == COLUMNS
     assert row[0:2] == ["Venezuela", "VE"]
     assert row[6] == "www.lapatilla.com"
 
 
-def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path):
+def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path, almenara):
     with webhook() as well, webhook() as ill:
         ill.answers = [500]
         text = (
@@ -139,8 +159,8 @@ def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path):
         )
         (tmp_path / "probes.yaml").write_text(text)
         done = almenara(tmp_path, "check", "--send-test")
-    lines = done.stdout.splitlines()
-    assert done.returncode == 1
+    lines = done.out.splitlines()
+    assert done.code == 1
     assert "A test went to well" in lines
     assert "A test went to chat" in lines
     assert "A test did not reach ill: refused (HTTP 500)" in lines
@@ -151,11 +171,11 @@ def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path):
     assert "Nothing has happened." in chat["message"]
 
 
-def test_the_service_does_not_begin_without_a_secret_that_is_to_be_there(tmp_path):
+def test_the_service_does_not_begin_without_a_secret_that_is_to_be_there(tmp_path, almenara):
     """What is wrong with alerts is told when it starts, not when the first of them is due."""
     text = "consent: true\nweb: {listen: '127.0.0.1:39105'}\n"
     text += "alerts: [{to: 'webhook:https://x.example/', secret: environment:NOT_THERE}]\n"
     (tmp_path / "probes.yaml").write_text(text)
     done = almenara(tmp_path, "run")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr == "almenara: probes.yaml:3: alerts[0].secret: expected something in the variable NOT_THERE\n"
+    assert (done.code, done.out) == (2, "")
+    assert done.err == "almenara: probes.yaml:3: alerts[0].secret: expected something in the variable NOT_THERE\n"
