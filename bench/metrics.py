@@ -30,6 +30,7 @@ from monitor.metrics.scrape import Scrape
 from monitor.models import Conditions, Dns, Http, Measurement, Network, Role, Status, Tcp, Tls, Verdict
 from monitor.store import Store
 from monitor.web.app import Health, app
+from monitor.web.metrics import SHARED_S
 from monitor.web.server import opened, serving
 
 PERIOD_S = 1800.0
@@ -163,6 +164,7 @@ async def scraped(watching: Watching, times: int) -> tuple[float, list[Scraped]]
 async def _scrape(address: str) -> Scraped:
     """By another process: reading the answer is not the service's work."""
     command = [sys.executable, "-c", ASKING, f"{address}/metrics", ACCEPT]
+    await asyncio.sleep(2 * SHARED_S)  # or it would be handed what was made for the one before
     began = time.process_time()
     with heartbeat() as gaps:
         asking = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)

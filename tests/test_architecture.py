@@ -50,7 +50,8 @@ ONLY_FROM = {
     "monitor.lab": ("monitor.cli", "monitor.lab"),
     "monitor.control": (
         "monitor.assemble", "monitor.check", "monitor.classify", "monitor.cli", "monitor.detect", "monitor.lab", "monitor.ooni",
-        "monitor.ooni_entries", "monitor.ooni_format", "monitor.probers", "monitor.rounds", "monitor.run", "monitor.service", "monitor.web",
+        "monitor.ooni_entries", "monitor.ooni_format", "monitor.probers", "monitor.rounds",
+        "monitor.run", "monitor.service", "monitor.web",
     ),
 }  # fmt: skip
 # package -> what of this project it may import besides itself and the core.
@@ -61,7 +62,11 @@ MAY_USE = {
     "monitor.whoami": ("monitor.steps", "monitor.vantage", "monitor.urls"),
     "monitor.network_path": ("monitor.vantage",),
     "monitor.config": (
-        "monitor.config_alerts", "monitor.config_section", "monitor.config_values", "monitor.config_yaml", "monitor.urls",
+        "monitor.config_alerts",
+        "monitor.config_section",
+        "monitor.config_values",
+        "monitor.config_yaml",
+        "monitor.urls",
     ),
 }
 

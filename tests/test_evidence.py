@@ -37,12 +37,11 @@ from test_verdict_properties import measurements
 from monitor.evidence import drawing
 from monitor.evidence.drawing import NotDrawn
 from monitor.evidence.errors import NotWritten
-from monitor.evidence.gathering import is_withheld
-from monitor.evidence.redaction import Redaction
 from monitor.evidence.report import zone_of
 from monitor.models import Incident, Kind, Measurement, Network
 from monitor.publish.behind import EventUnknown
 from monitor.publish.options import NotUnderstood
+from monitor.redaction import Redaction, is_withheld
 from monitor.store import Store
 from monitor.verdict import judge
 

@@ -3,6 +3,7 @@
 import base64
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ import pytest
 from html_checks import MOST_BYTES, Page, checked
 from msgspec.structs import replace
 from store_cases import CANTV, event, real, small, verdict
-from web_cases import Watched, served
+from web_cases import PUBLIC, Watched, served
 
 from monitor.models import (
     Certificate,
@@ -562,14 +563,48 @@ def test_an_open_page_is_told_when_something_new_was_measured(pages, tmp_path):
     assert told == ["event: state", "event: news"]
 
 
-def test_listeners_are_bounded(pages):
-    client = pages([at(0.1, OPEN)])
-    open_streams = [client.stream("GET", "/live") for _ in range(24)]
-    for stream in open_streams:
-        stream.__enter__()
-    assert client.get("/live").status_code == 503
-    for stream in open_streams:
-        stream.__exit__(None, None, None)
+def listening(client: httpx.Client, readers: Sequence[int]) -> list[socket.socket]:
+    """A connection for each reader behind the proxy, all asked for at once."""
+    where = client.base_url
+    asked = [socket.create_connection((where.host, where.port), timeout=10) for _ in readers]
+    for number, connection in zip(readers, asked, strict=True):
+        head = f"GET /live HTTP/1.1\r\nHost: almenara.example\r\nX-Forwarded-For: 192.0.2.{number}\r\n\r\n"
+        connection.sendall(head.encode())
+    return asked
+
+
+def accepted(asked: list[socket.socket]) -> int:
+    """How many of them listen now; the others are told when to come again."""
+    answers = [connection.recv(100)[9:12] for connection in asked]
+    assert set(answers) <= {b"200", b"503"}
+    return answers.count(b"200")
+
+
+def test_listeners_are_bounded_in_all_and_of_each_reader_also_when_they_come_at_once(tmp_path):
+    store = filled(tmp_path, [at(0.1, OPEN)])
+    with served(store, Watched(public=PUBLIC)) as client, ExitStack() as open_ones:
+        of_one = [open_ones.enter_context(one) for one in listening(client, [1] * 60)]
+        assert accepted(of_one) == 4
+        elsewhere = {"host": "almenara.example", "x-forwarded-for": "192.0.2.200"}
+        assert client.get("/about", headers=elsewhere, timeout=5).status_code == 200
+        of_many = [open_ones.enter_context(one) for one in listening(client, range(2, 42))]
+        assert accepted(of_many) == 20
+        assert client.get("/about", headers=elsewhere, timeout=5).status_code == 200
+
+
+def test_who_stops_listening_makes_room(tmp_path):
+    with served(filled(tmp_path, [at(0.1, OPEN)]), Watched(public=PUBLIC)) as client:
+        for connection in (asked := listening(client, [1] * 4)):
+            assert connection.recv(100)[9:12] == b"200"
+        for connection in asked:
+            connection.close()
+        deadline = time.monotonic() + 20
+        found = 0
+        while not found:
+            assert time.monotonic() < deadline
+            [again] = listening(client, [1])
+            with again:
+                found = accepted([again])
 
 
 def test_listeners_do_not_keep_the_service_from_stopping(tmp_path):

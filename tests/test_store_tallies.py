@@ -137,7 +137,8 @@ def test_a_store_of_the_first_version_counts_on_from_what_it_has(store_url: str)
     engine = create_engine(place.url or f"sqlite:///{place.file}")
     with engine.begin() as connection:
         for statement in (
-            "DROP TABLE deliveries", "DROP TABLE threads", "DROP TABLE subscriptions", "DROP TABLE tallies", "ALTER TABLE latest DROP COLUMN outcome",
+            "DROP TABLE deliveries", "DROP TABLE threads", "DROP TABLE subscriptions", "DROP TABLE tallies",
+            "ALTER TABLE latest DROP COLUMN outcome",
             f"UPDATE {VERSION_TABLE} SET version_num = 'v0001'",
         ):  # fmt: skip
             connection.execute(text(statement))

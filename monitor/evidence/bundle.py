@@ -20,6 +20,7 @@ from rich.console import Console
 from monitor.config import Config
 from monitor.evidence import keys
 from monitor.evidence.compilation import Compilation
+from monitor.evidence.contents import FILE_MODE, FIXED_TIME, UNIX
 from monitor.evidence.errors import NotWritten
 from monitor.language import available, here, words
 from monitor.models import Event, Incident
@@ -28,9 +29,6 @@ from monitor.publish.behind import named
 from monitor.publish.options import read
 from monitor.show import printable
 from monitor.store import Store, locate
-
-_FIXED_TIME = (1980, 1, 1, 0, 0, 0)  # the first that a zip can tell
-_FILE_MODE = 0o100644
 
 
 def run(
@@ -109,7 +107,7 @@ def _pack(folder: Path, packed: Path) -> None:
         zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", _FIXED_TIME)
-            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, 3, _FILE_MODE << 16
+            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", FIXED_TIME)
+            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, UNIX, FILE_MODE
             with path.open("rb") as source, archive.open(entry, "w") as target:
                 shutil.copyfileobj(source, target)

@@ -10,21 +10,21 @@ from typing import BinaryIO
 import msgspec
 from markupsafe import Markup
 
-from monitor import __version__
-from monitor.evidence import drawing, manifest, redaction
+from monitor import __version__, redaction
+from monitor.evidence import drawing, manifest
 from monitor.evidence.chart import Row, timeline_chart
 from monitor.evidence.drawing import NotDrawn
 from monitor.evidence.exhibits import BlockPage, Exhibits, certificate_file, page_file
-from monitor.evidence.gathering import Behind, Findings, is_withheld
+from monitor.evidence.gathering import Behind, Findings
 from monitor.evidence.instructions import instructions
 from monitor.evidence.manifest import DIGEST, PUBLIC_KEY, SIGNATURE, SUMS
 from monitor.evidence.minisign import SecretKey, sign
-from monitor.evidence.redaction import Redaction
 from monitor.evidence.report import Told, report
 from monitor.evidence.verify import digest_file
 from monitor.explain import worded_measurement
 from monitor.language import Words
 from monitor.models import Event, Incident, Measurement, Verdict, to_json
+from monitor.redaction import Redaction, is_withheld
 from monitor.show import printable
 from monitor.store import Store
 from monitor.verdict import RULES_VERSION, judge

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta
 from msgspec import Struct
 
 from monitor import timeline
-from monitor.evidence.redaction import WITHHELD_RULES
 from monitor.explain import explain
 from monitor.models import Control, Event, Measurement, Point, Reason, Status, Verdict
 from monitor.publish.behind import behind, points_of
@@ -141,8 +140,3 @@ class Findings:
 def is_same(then: Verdict, now: Verdict) -> bool:
     """Do two verdicts conclude the same, for the same reason?"""
     return (then.status, then.methods, then.rule) == (now.status, now.methods, now.rule)
-
-
-def is_withheld(one: Measurement, again: Verdict) -> bool:
-    """Does it tell of the home, by the rules of then or of now, and nothing of the site?"""
-    return one.verdict is None or not WITHHELD_RULES.isdisjoint((one.verdict.rule, again.rule))

@@ -15,6 +15,7 @@ from monitor.language import Words, here
 from monitor.show import printable
 
 _MOST_SMALL = 8192  # bytes of a signature, a key, a digest
+_MOST_STAMP = 65_536
 _STAMP = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94\x01\x08"  # magic, version 1, SHA-256
 
 
@@ -103,9 +104,10 @@ def digest_file(sums: bytes) -> bytes:
 
 
 def _stamps(contents: Contents, name: str) -> bool:
-    """Does an OpenTimestamps proof begin with the digest of what it is named after?"""
+    """Does an OpenTimestamps proof begin with the digest of what it is named after? What it proves is not looked at."""
     digest = bytes.fromhex(contents.digest(name.removesuffix(".ots")))
-    return contents.read(name, len(_STAMP) + len(digest)) == _STAMP + digest
+    proof = contents.read(name, _MOST_STAMP + 1)
+    return proof.startswith(_STAMP + digest) and len(proof) <= _MOST_STAMP
 
 
 def _lines(found: Checked, trusted: PublicKey | None) -> list[str]:
@@ -127,7 +129,10 @@ def _lines(found: Checked, trusted: PublicKey | None) -> list[str]:
     lines.append(f"{intact}: {printable(found.signature.comment, 300)}")
     lines.append(words.text("Signed with the key {name}: {key}", name=found.key.name, key=found.key.text))
     lines.append(_whose(found.key, trusted, words))
-    lines += [words.text("{file} is a timestamp of it: `ots verify` says of when.", file=name) for name in found.stamps]
+    lines += [
+        words.text("{file} says it is a timestamp of this; that is not checked here, but by `ots verify`.", file=name)
+        for name in found.stamps
+    ]
     return lines
 
 

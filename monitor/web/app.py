@@ -4,9 +4,9 @@ The page and the API are for readers anywhere; what changes something is for thi
 that its user's browser has open (cross-site requests, DNS rebinding).
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.json import encode
@@ -16,6 +16,7 @@ from starlette.middleware.gzip import GZipMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import Receive, Scope, Send
 
 from monitor.config import WebConfig
 from monitor.web import badge, feed, guard, readers
@@ -28,6 +29,7 @@ from monitor.web.pages.rendering import Pages
 from monitor.web.pages.routes import missing
 from monitor.web.pages.routes import routes as pages_routes
 from monitor.web.probe import Probing, probing
+from monitor.web.published import Published, PublishedScope
 from monitor.web.scope import Watching
 
 
@@ -92,17 +94,28 @@ def reading(
     watching: Watching, archive: Archive, more: Sequence[BaseRoute] = (), *, per_minute: int = readers.PER_MINUTE
 ) -> Starlette:
     """Pages and data for readers. more: the service's own routes, which the demo does not have."""
-    pages = Pages(archive, watching)
-    news = News(pages)
-    routes = [
-        *more,
-        *feed.routes(pages, watching.web),
-        *badge.routes(pages),
-        *pages_routes(pages, news),
-        Mount(PREFIX, api(archive)),
-    ]
-    made = _dressed(routes, watching.web, per_minute, {404: _nothing(pages)})
+    web = watching.web
+    whole = Pages(archive, watching)
+    published = Pages(Published(archive), PublishedScope(watching))
+    news = News(whole if web.public is None else published)
+    inner = {False: _told(whole, news, web), True: _told(published, news, web)}
+
+    async def told(scope: Scope, receive: Receive, send: Send) -> None:
+        await inner[guard.is_strangers(Request(scope), web)](scope, receive, send)
+
+    made = _dressed(more, web, per_minute)
+    made.router.default = told  # no Mount, which leads past paths with a line break
     made.state.on_stop = news.end
+    return made
+
+
+def _told(pages: Pages, news: News, web: WebConfig) -> Starlette:
+    """What is read from one archive."""
+    routes = [
+        *feed.routes(pages, web), *badge.routes(pages), *pages_routes(pages, news), Mount(PREFIX, api(pages.archive)),
+    ]  # fmt: skip
+    made = Starlette(routes=routes, exception_handlers={404: _nothing(pages)})
+    made.router.redirect_slashes = False
     return made
 
 
@@ -116,18 +129,16 @@ def _nothing(pages: Pages) -> Callable[[Request, Exception], Awaitable[Response]
     return answer
 
 
-def _dressed(
-    routes: Sequence[BaseRoute], web: WebConfig, per_minute: int, troubles: Mapping[Any, Any] | None = None
-) -> Starlette:
+def _dressed(routes: Sequence[BaseRoute], web: WebConfig, per_minute: int) -> Starlette:
     made = Starlette(
         routes=routes,
-        exception_handlers=troubles,
         middleware=[
             Middleware(Secured, is_public=partial(guard.is_public, web=web)),
             Middleware(GZipMiddleware, minimum_size=1000, compresslevel=5),
             Middleware(readers.Readers, web=web, per_minute=per_minute),
         ],
     )
+    made.router.redirect_slashes = False  # it would send people to whatever name the request gives
     # What is public stands behind a reverse proxy on this machine, which says who asks.
     made.state.proxies = ("127.0.0.1", "::1") if web.public else ()
     return made

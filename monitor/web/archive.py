@@ -78,7 +78,9 @@ class NetworkNow(Struct, frozen=True, kw_only=True):
 
 
 class Archive:
-    """A store for readers. Every method raises StoreError, and Busy."""
+    """A store for readers. Every method raises StoreError, and Busy. is_published: strangers read it, redacted."""
+
+    is_published = False
 
     def __init__(
         self,

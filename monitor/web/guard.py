@@ -83,6 +83,11 @@ def is_public(request: Request, web: WebConfig) -> bool:
     return web.public is not None and request.headers.get("host", "").lower() == urlsplit(web.public).netloc
 
 
+def is_strangers(request: Request, web: WebConfig) -> bool:
+    """Is it to be told no more than everyone may know? Also a proxy's that does not pass on by which name it was asked."""
+    return is_public(request, web) or (web.public is not None and not _undisguised(request))
+
+
 def _has_token(request: Request, web: WebConfig) -> bool:
     scheme, _, told = request.headers["authorization"].partition(" ")
     if web.token is None or scheme.lower() != "bearer":

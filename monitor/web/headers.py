@@ -26,6 +26,7 @@ _SAFE = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+PUBLIC = "almenara.public"  # in a request's scope: is it for everyone on the internet?
 # What other sites may read and show, where the service is public.
 _OPEN = re.compile(r"/api/v1(/.*)?|/api/schema|(/.*)?/feed\.atom|/sites/[^/]+/(badge|chart)\.svg")
 
@@ -39,7 +40,8 @@ class Secured:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        is_open = _OPEN.fullmatch(scope["path"]) is not None and self._is_public(Request(scope))
+        scope[PUBLIC] = self._is_public(Request(scope))
+        is_open = _OPEN.fullmatch(scope["path"]) is not None and scope[PUBLIC]
 
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -64,7 +66,9 @@ def cached(
     """The answer, or that it is still the same. seconds: for which a cache may give it without asking."""
     # Weak: compressed on the way it is the same to the reader, and not byte for byte.
     tag = f'W/"{hashlib.sha256(body).hexdigest()[:32]}"'
-    told = {"ETag": tag, "Cache-Control": f"public, max-age={seconds}", **(headers or {})}
+    # What is for this machine alone, no cache on the way may keep for others.
+    kept_by = "public" if request.scope.get(PUBLIC) else "private"
+    told = {"ETag": tag, "Cache-Control": f"{kept_by}, max-age={seconds}", **(headers or {})}
     if tag.removeprefix("W/") in _tags(request) or request.headers.get("if-none-match") == "*":
         return Response(status_code=304, headers=told)
     return Response(body, media_type=media_type, headers=told)

@@ -48,7 +48,9 @@ async def serving(app: Starlette, listening: socket.socket) -> AsyncIterator[Non
     at_the_door = door.Door(connections=64, answer_s=DEFAULT_TIMEOUT_S + READ_S, stop_s=CLOSE_S, proxies=proxies)
     config = door.configured(app, door=at_the_door)
     started = asyncio.Event()
-    server = _Server(config, listening, at_the_door, on_start=started.set, on_stop=getattr(app.state, "on_stop", _nothing))
+    server = _Server(
+        config, listening, at_the_door, on_start=started.set, on_stop=getattr(app.state, "on_stop", _nothing)
+    )
     task = asyncio.create_task(server.serve())
     try:
         waiting = asyncio.create_task(started.wait())

@@ -1,7 +1,8 @@
 """What is answered: the shapes of the JSON, and of its rows in CSV.
 
 Of a measurement that is what `almenara export` prints, without the vantage's own port numbers: with them, and what
-an ISP keeps of its customers' connections, a volunteer could be found.
+an ISP keeps of its customers' connections, a volunteer could be found. Everyone on the internet gets less, from another
+archive (monitor/web/published.py).
 """
 
 from collections.abc import Sequence
@@ -69,16 +70,16 @@ class VerdictHead(Struct, frozen=True, kw_only=True):
 
 
 class MeasurementHead(Struct, frozen=True, kw_only=True):
-    """A measurement without its facts, which `/api/v1/measurements/{id}` has."""
+    """A measurement without its facts, which `/api/v1/measurements/{id}` has. Who measured is not told to everyone."""
 
     id: str
     started: datetime
     site: str
     url: str
-    vantage: str
-    probe: str
     network: Network
     verdict: VerdictHead
+    vantage: str | UnsetType = UNSET
+    probe: str | UnsetType = UNSET
 
 
 class MeasurementsAnswer(Struct, frozen=True, kw_only=True):
@@ -186,7 +187,7 @@ def head(one: Head) -> MeasurementHead:
     """A measurement as it is listed."""
     verdict = VerdictHead(**{name: getattr(one.verdict, name) for name in _VERDICT})
     return MeasurementHead(
-        id=one.id, started=one.started, site=one.site, url=one.url, vantage=one.vantage, probe=one.probe,
+        id=one.id, started=one.started, site=one.site, url=one.url, vantage=one.vantage or UNSET, probe=one.probe or UNSET,
         network=one.network, verdict=verdict,
     )  # fmt: skip
 

@@ -67,6 +67,8 @@ async def networks(archive: Archive, _: Question, __: str) -> Answer:
 
 async def measurements(archive: Archive, question: MeasurementsQuestion, _: str) -> Answer:
     """A page of them."""
+    if archive.is_published and question.vantage is not UNSET:
+        raise Problem(400, "There is no parameter of that name here.", parameter="vantage")
     filters = known(question, "site", "asn", "country", "vantage", "status", "method", "since", "until")
     wanted = Wanted(**filters, newest_first=question.order == "newest", after=_after(question))
     found = await archive.heads(wanted, question.limit + 1)

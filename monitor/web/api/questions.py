@@ -21,6 +21,7 @@ from monitor.web.api.problems import Problem
 
 MOST = 1000  # of a page
 _LONGEST_QUERY = 8000  # characters
+_FIRST_YEAR, _LAST_YEAR = 2, 9998
 
 Site = Annotated[
     str,
@@ -157,6 +158,11 @@ def read(request: Request, kind: type[Q]) -> Q:
         question = msgspec.convert(values, kind)
     except msgspec.ValidationError as exc:
         raise _misread(str(exc)) from None
+    for name in ("since", "until"):
+        moment = getattr(question, name, None)
+        # Nearer to the ends of the calendar no other zone, and no next minute, can be told.
+        if isinstance(moment, datetime) and not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            raise Problem(400, "Expected a moment that this calendar has in every zone.", parameter=name)
     since, until = getattr(question, "since", None), getattr(question, "until", None)
     if isinstance(since, datetime) and isinstance(until, datetime) and since >= until:
         raise Problem(400, "Expected a moment after `since`.", parameter="until")

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import UNSET
+
 from monitor.models import Status
 from monitor.publish.export import cell
 from monitor.store import TIMES
@@ -92,4 +94,6 @@ def _plain(value: Any) -> object:
         return " ".join(str(getattr(one, "id", one)) for one in value if one is not None)
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if value is UNSET:
+        return None
     return str(value).lower() if isinstance(value, bool) else value

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 MOST_CHARACTERS = 100
 MOST = 2**32
+FIRST_YEAR, LAST_YEAR = 2000, 2100
 
 
 def word(request: Request, key: str) -> str:
@@ -32,4 +33,5 @@ def moment(request: Request, key: str) -> datetime | None:
         found = datetime.fromisoformat(word(request, key))
     except ValueError:
         return None
-    return found.astimezone(UTC) if found.tzinfo else None
+    # Near the ends of the calendar there is no other zone, and no year before.
+    return found.astimezone(UTC) if found.tzinfo and FIRST_YEAR <= found.year <= LAST_YEAR else None

@@ -29,6 +29,7 @@ from monitor.models import (
     Reason,
     ResolverCheck,
     Role,
+    Verdict,
 )
 from monitor.scrub import GONE
 
@@ -50,6 +51,11 @@ class Withheld(Struct, frozen=True, kw_only=True):
 
     id: str
     started: datetime
+
+
+def is_withheld(one: Measurement, again: Verdict) -> bool:
+    """Does it tell of the home, by the rules of then or of now, and nothing of the site?"""
+    return one.verdict is None or not WITHHELD_RULES.isdisjoint((one.verdict.rule, again.rule))
 
 
 def withheld(one: Measurement) -> Withheld:
