@@ -33,6 +33,7 @@ FIXED = {
 }  # fmt: skip
 FOUND = ("site", "site-year", "event", "measurement")
 SITES = 5
+TRIES = 4
 HIGHEST = 3000  # pixels of a picture
 
 
@@ -163,9 +164,13 @@ def test_every_page_is_accessible_and_fits_in_both_themes_and_at_both_widths(new
 def test_without_scripts_every_page_says_the_same(newsroom, opened, name):
     expected = 404 if name == "missing" else 200
     path = newsroom.paths[name]
-    without = opened(path, java_script_enabled=False, expected=expected)
-    with_scripts = opened(path, expected=expected)
-    assert _without_times(without.inner_text("main")) == _without_times(with_scripts.inner_text("main"))
+    for _ in range(TRIES):  # a measurement may come between the two
+        without = opened(path, java_script_enabled=False, expected=expected)
+        with_scripts = opened(path, expected=expected)
+        plain, improved = (_without_times(page.inner_text("main")) for page in (without, with_scripts))
+        if plain == improved:
+            break
+    assert plain == improved
     without.set_viewport_size({"width": 320, "height": 800})
     picture(without, f"{name}-without-scripts-320")
 
