@@ -13,10 +13,10 @@ import click
 
 from monitor import __version__
 from monitor.cli_errors import COULD_NOT, WRONG_USE, unwritable, worded
-from monitor.cli_options import CONTEXT, READABLE, Value, config_option
+from monitor.cli_options import CONTEXT, READABLE, Value, config_option, configuration, found, given
 
 if TYPE_CHECKING:
-    from monitor.config import Config
+    pass
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -42,7 +42,7 @@ def measure(urls: tuple[str, ...], json: bool, save: bool, config_file: Path | N
     Asks for your consent first, unless the configuration gives it: measuring can be seen, and can be a risk.
     """
     with worded():
-        config = _configuration(config_file, required=not urls)
+        config = configuration(config_file, required=not urls)
         from monitor import consent, run
         from monitor.config import find
 
@@ -61,11 +61,11 @@ def run(log_format: str | None, config_file: Path | None) -> int:
     Asks for your consent first, unless the configuration gives it. SIGHUP reads the configuration again.
     """
     with worded():
-        found = _found(config_file)
+        file = found(config_file)
         from monitor import watching as work
 
         try:
-            return work.run(found, log_format=log_format)
+            return work.run(file, log_format=log_format)
         except (work.AlreadyRunning, work.PortTaken, work.StoreError) as exc:
             raise click.ClickException(str(exc)) from None
 
@@ -81,7 +81,7 @@ def sites(approve: tuple[str, ...], json: bool, config_file: Path | None) -> int
     Sites that join a list after its first use are not measured before you approve them.
     """
     with worded():
-        config = _configuration(config_file)
+        config = configuration(config_file)
         from monitor import lists as work
 
         return work.run(config, approve=approve, json=json)
@@ -122,7 +122,7 @@ def helper(
     with worded():
         from monitor.config import Config
 
-        config = _given(config_file) or Config()
+        config = given(config_file) or Config()
         from monitor.control import helper as work
 
         try:
@@ -153,8 +153,8 @@ def classify(files: tuple[Path, ...], json: bool, store: bool, config_file: Path
         if store:
             from monitor import rejudge
 
-            return rejudge.run(_configuration(config_file, required=False), json=json)
-        _given(config_file)
+            return rejudge.run(configuration(config_file, required=False), json=json)
+        given(config_file)
         from monitor import classify as work
 
         return work.run(files, json=json)
@@ -172,7 +172,7 @@ def detect(files: tuple[Path, ...], json: bool, all_kinds: bool, config_file: Pa
     configuration; the minimum numbers under `detect` are taken from one that is named.
     """
     with worded():
-        config = _given(config_file)
+        config = given(config_file)
         from monitor import detect as work
         from monitor.events import Minimum
 
@@ -190,10 +190,10 @@ def check(send_test: bool, config_file: Path | None) -> int:
     test does not arrive.
     """
     with worded():
-        config = _configuration(config_file)
+        config = configuration(config_file)
         from monitor import check as work
 
-        return work.run(config, _found(config_file), send_test=send_test)
+        return work.run(config, found(config_file), send_test=send_test)
 
 
 @almenara.command()
@@ -208,7 +208,7 @@ def demo(once: bool, seed: int | None, config_file: Path | None) -> int:
     Needs no internet and no configuration, but Linux and root, or user namespaces and the tun device.
     """
     with worded():
-        _given(config_file)
+        given(config_file)
         from monitor.lab import demo as work
 
         return work.run(once=once, seed=seed)
@@ -242,7 +242,7 @@ def events(
     if exchange and (event or json or incidents or any(wanted.values())):
         raise click.UsageError("--exchange: expected alone")
     with worded():
-        config = _configuration(config_file, required=False)
+        config = configuration(config_file, required=False)
         if exchange:
             from monitor.publish import exchange as table
 
@@ -267,7 +267,7 @@ def events(
 def export(format: str, output: Path | None, config_file: Path | None, **wanted: Any) -> int:
     """Print the stored measurements, oldest first."""
     with worded():
-        config = _configuration(config_file, required=False)
+        config = configuration(config_file, required=False)
         from monitor.publish import export as work
 
         try:
@@ -288,7 +288,7 @@ def alerts(config_file: Path | None, **asked: Any) -> int:
     if sum(map(bool, (asked["show"], asked["retry"], asked["secrets"], asked["state"] or asked["json"]))) > 1:
         raise click.UsageError("--show, --retry, --secrets: expected alone; --state and --json are for the list")
     with worded():
-        config = _configuration(config_file, required=False)
+        config = configuration(config_file, required=False)
         from monitor.alerts import listing as work
         from monitor.config import find
 
@@ -310,7 +310,7 @@ def report(event: str, no_pdf: bool, config_file: Path | None, **wanted: Any) ->
     EVENT is the id of an event or an incident, or as much of its beginning as no other has.
     """
     with worded():
-        config = _configuration(config_file, required=False)
+        config = configuration(config_file, required=False)
         from monitor.evidence import bundle as work
 
         return work.run(config, event, pdf=not no_pdf, **wanted)
@@ -342,32 +342,6 @@ def key(file: Path | None) -> int:
         from monitor.evidence import keys as work
 
         return work.run(file)
-
-
-def _configuration(file: Path | None, *, required: bool = True) -> "Config":
-    """The named configuration, or the one found, or the defaults where none is required."""
-    from monitor.config import Config, find, load
-
-    if file is None and find() is None and not required:
-        return Config()
-    return load(_found(file))
-
-
-def _found(file: Path | None) -> Path:
-    """The named configuration file, or the one found."""
-    from monitor.config import ConfigError, find
-
-    found = file or find()
-    if found is None:
-        raise ConfigError(
-            "probes.yaml", None, None, "expected here or in the user's configuration folder; -c names another"
-        )
-    return found
-
-
-def _given(file: Path | None) -> "Config | None":
-    """The named configuration; None where none is named. For commands that need none."""
-    return None if file is None else _configuration(file)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

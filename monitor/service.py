@@ -10,18 +10,18 @@ import signal
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from random import SystemRandom
 from typing import Any
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # type: ignore[import-untyped]
 
-from monitor import assemble, consent, pacing, signals, systemd
+from monitor import assemble, clock, consent, pacing, signals, systemd
 from monitor.alerts.alerting import Alerts
 from monitor.alerts.subscriptions import subscribed
 from monitor.asked import Busy
 from monitor.changes import Changes
-from monitor.clock import look_again, steps
 from monitor.conclusions import Conclusions, point_of
 from monitor.config import Config, ConfigError, MeasureConfig, load
 from monitor.errands import Errands
@@ -32,14 +32,14 @@ from monitor.live import View
 from monitor.liveness import PATIENCE_S, Liveness
 from monitor.metrics.meter import Meter
 from monitor.metrics.scrape import Scrape
-from monitor.models import Event, Measurement, Status
+from monitor.models import Event, Measurement
 from monitor.pacing import Pacing
 from monitor.picture import Picture
 from monitor.probers import Probers
+from monitor.resumption import resumed
 from monitor.rounds import Rounds
 from monitor.schedule import Schedule
 from monitor.sites import ListUnavailable, site_name
-from monitor.standing import Seen
 from monitor.store import Counts, Store, StoreError, locate
 from monitor.survival import survived
 from monitor.web.app import Health, app
@@ -54,7 +54,6 @@ LISTS_S = 600  # how often a list that is old, or in trouble, is asked for
 RETAIN_S = 3600
 LEAVE_S = 2.0  # for measurements under way, when the service ends
 STORE_LEAVES_S = 8.0  # for what is not stored yet
-RECENT_S = 900.0  # a block that a restart kept from being confirmed
 
 
 class Service:
@@ -106,7 +105,7 @@ class Service:
             self._timer.start()
             until.callback(self._timer.shutdown, wait=False)
             self._plan_jobs()
-            following = asyncio.create_task(survived(self._follow_clock(), "watching the clock"))
+            following = asyncio.create_task(survived(clock.follow(self._timer), "watching the clock"))
             until.callback(following.cancel)
             telling = asyncio.create_task(survived(self._alerts.sender.run(), "sending alerts"))
             until.callback(telling.cancel)
@@ -232,22 +231,12 @@ class Service:
             result=self._note, wait=self._wait,
         )  # fmt: skip
         latest = [one for one in await self._ledger.do(store.latest) if one.url]
-        last: dict[str, datetime] = {}
-        for one in latest:
-            last[one.url] = max(last.get(one.url, one.started), one.started)
         self._meter.recall(latest)
         self._picture.recall((one.url, one.vantage, one.verdict, one.started) for one in latest)
-        blocked = {(event.site, event.network.asn) for event in self._conclusions.active() if event.network}
-        unsettled = [
-            one for one in latest if one.verdict.status is Status.BLOCKED and (one.site, one.network.asn) not in blocked
-        ]
-        for one in unsettled:  # a restart came between a block and its confirmation
-            if _now() - one.started < timedelta(seconds=RECENT_S):
-                last.pop(one.url, None)
-        self._arrange(watched, last)
-        for one in latest:
-            if one not in unsettled and one.verdict.status is not Status.INCONCLUSIVE:
-                self._schedule.remember(one.url, one.vantage, Seen(status=one.verdict.status, asn=one.network.asn))
+        before = resumed(latest, self._conclusions.active(), _now())
+        self._arrange(watched, before.last)
+        for url, vantage, seen in before.seen:
+            self._schedule.remember(url, vantage, seen)
 
     def _arrange(self, watched: Watched, last: dict[str, datetime] | None = None) -> None:
         left = sorted({site.url for site in self._watched.sites} - {site.url for site in watched.sites})
@@ -273,12 +262,6 @@ class Service:
         if alive_s:
             self._timer.add_job(self._alive, "interval", seconds=alive_s)
         self._due()
-
-    async def _follow_clock(self) -> None:
-        async for step_s in steps():
-            text = spoken().text("the clock was set {step} s", step=f"{step_s:+.0f}")
-            say("clock_set", text, level=logging.WARNING, seconds=round(step_s, 1))
-            look_again(self._timer)
 
     async def _alive(self) -> None:
         """Tell systemd, unless the work hangs: then it starts us anew."""
@@ -371,7 +354,7 @@ class Service:
         await self._quietly(self._alerts.forget, _now())
         if keep.age_s is not None or keep.size is not None:
             self._retaining = True  # the first time it takes long
-            removed = await self._quietly(_retained, self._store, keep.age_s, keep.size, _now())
+            removed = await self._quietly(partial(self._store.retain, age_s=keep.age_s, size=keep.size, now=_now()))
             self._retaining = False
             if removed:
                 say("retained", removed_words(removed, spoken()), removed=removed)
@@ -402,19 +385,15 @@ class Service:
             say("lost", lost_words(self._ledger.unsaved, spoken()), level=logging.ERROR)
         say("stopped", spoken().text("stopped"))
 
-    def _handlers(self) -> Mapping[signal.Signals, Callable[[], None]]:
+    def _handlers(self) -> Mapping[signal.Signals, Callable[[], object]]:
         def interrupt() -> None:
             self.interrupted = True
             self._stop.set()
 
-        def reload() -> None:
-            self._errands.start(self.reload(), "reloading")
-
-        return {signal.SIGTERM: self._stop.set, signal.SIGINT: interrupt, signal.SIGHUP: reload}
-
-
-def _retained(store: Store, age_s: float | None, size: int | None, now: datetime) -> int:
-    return store.retain(age_s=age_s, size=size, now=now)
+        return {
+            signal.SIGTERM: self._stop.set, signal.SIGINT: interrupt,
+            signal.SIGHUP: lambda: self._errands.start(self.reload(), "reloading"),
+        }  # fmt: skip
 
 
 def _now() -> datetime:

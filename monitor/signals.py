@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 
 @asynccontextmanager
-async def handled(handlers: Mapping[signal.Signals, Callable[[], None]]) -> AsyncIterator[None]:
+async def handled(handlers: Mapping[signal.Signals, Callable[[], object]]) -> AsyncIterator[None]:
     """Call these, on the loop, when their signal comes."""
     loop = asyncio.get_running_loop()
     for number, handler in handlers.items():

@@ -52,24 +52,14 @@ async def exchange(
     failure = await _converse(stream, partial(request, method, url, headers, body), response, protocol, timeout_s)
     content = bytes(response.body.content)
     observation = Http(
-        hop=occasion.hop,
-        attempt=occasion.attempt,
-        purpose=occasion.purpose,
-        started=started,
-        duration=round(occasion.elapsed() - started, 6),
-        failure=response.failure or failure,
-        address=address or stream.address,
-        port=port or stream.port,
-        sources=tuple(sources),
-        local_port=stream.local_port,
-        url=url,
-        method=method,
-        verified=verified,
-        bytes_received=stream.received - received,
+        hop=occasion.hop, attempt=occasion.attempt, purpose=occasion.purpose, started=started,
+        duration=round(occasion.elapsed() - started, 6), failure=response.failure or failure,
+        address=address or stream.address, port=port or stream.port, local_port=stream.local_port, sources=tuple(sources),
+        url=url, method=method, verified=verified, bytes_received=stream.received - received,
         # On the wire: a slow TLS record shows nothing until it is whole.
         last_byte_s=_since(response.sent_at, stream.received_at),
         **_facts(response, content),
-    )
+    )  # fmt: skip
     return observation, content
 
 
