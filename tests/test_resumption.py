@@ -34,7 +34,8 @@ def test_a_site_goes_on_from_its_newest_measurement_on_any_vantage():
 
 def test_a_block_that_a_stop_kept_from_being_confirmed_is_measured_at_once():
     before = resumed([latest(Status.BLOCKED)], [], SOON)
-    assert before.last == {} and before.seen == []
+    assert before.last == {}
+    assert before.seen == []
 
 
 def test_a_block_of_hours_ago_waits_for_its_turn():
