@@ -75,6 +75,8 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
         (honest(HTTP).redirects(HTTPS).dns(isp=SITE, doh=SITE).opens(), "ok", (), "page_verified"),
     "the first resolver is silent, the second is not":
         (measured().dns(isp="timeout", isp2=SITE, doh=SITE).opens(), "ok", (), "page_verified"),
+    "the first resolver is silent three times, the second is not":
+        (measured().dns(isp="timeout", times=3).dns(isp2=SITE, doh=SITE).opens(), "ok", (), "page_verified"),
     "a false address that relays the genuine site":
         (opens_there(measured().dns(isp=FALSE, doh=SITE).opens(FALSE)), "ok", (), "page_verified"),
     "CDN addresses differ, on http":
@@ -341,6 +343,12 @@ CASES: dict[str, tuple[Case, str, tuple[str, ...], str]] = {
     },
     # --- names -----------------------------------------------------------------------------------------------------
     "dns.nxdomain": (opens_there(denied("NXDOMAIN")), "blocked", ("dns.nxdomain",), "blocked_dns"),
+    "dns.nxdomain, and of the first resolver's answers the last is lost":
+        (opens_there(measured().dns(isp="NXDOMAIN", times=2).dns(isp="timeout", isp2=SITE, doh=SITE).opens()),
+         "blocked", ("dns.nxdomain",), "blocked_dns"),
+    "dns.nxdomain, and of the first resolver's answers the first is lost":
+        (opens_there(measured().dns(isp="timeout").dns(isp="NXDOMAIN", times=2).dns(isp2=SITE, doh=SITE).opens()),
+         "blocked", ("dns.nxdomain",), "blocked_dns"),
     "dns.nxdomain, and no helper": (denied("NXDOMAIN"), "blocked", ("dns.nxdomain",), "blocked_dns"),
     "dns.no_answer": (opens_there(denied("NO_ANSWER")), "blocked", ("dns.no_answer",), "blocked_dns"),
     "dns.servfail": (opens_there(denied("SERVFAIL")), "blocked", ("dns.servfail",), "blocked_dns"),

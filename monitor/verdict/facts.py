@@ -234,11 +234,14 @@ def _count(by_control: dict[str, list[Tcp | Tls]]) -> Count:
 
 
 def outcome(answers: list[Dns]) -> tuple[tuple[str, ...], str | None]:
-    """What a resolver's answers come to: addresses, or the failure of the A question's last attempt."""
+    """What a resolver's answers come to: addresses, or the failure of the A question's last attempt that was answered.
+
+    One that is lost does not send the system on: it asks again, and gets what the others got.
+    """
     addresses = tuple(dict.fromkeys(a for answer in answers for a in answer.answers))
     if addresses:
         return addresses, None
-    ordered = sorted(answers, key=lambda a: (a.type == "A", a.attempt))
+    ordered = sorted(answers, key=lambda a: (a.type == "A", not falls_through(a.failure), a.attempt))
     return (), ordered[-1].failure if ordered else f.NO_ANSWER
 
 

@@ -13,7 +13,7 @@ from monitor.verdict.arrival import ALIKE, Whose
 from monitor.verdict.evidence import Evidence
 from monitor.verdict.likelihood import probability
 
-RULES_VERSION = 2
+RULES_VERSION = 3
 
 
 class Rule(Struct, frozen=True):
