@@ -105,7 +105,7 @@ def _blocks(random: Random, setting: Setting, kind: str) -> Iterator[Truth]:
 def _measured(random: Random, setting: Setting, blocks: list[Truth], noise: float, kind: str) -> History:
     points: list[Point] = []
     method = random.choice(_METHODS)
-    troubles = {probe: _Trouble(random, setting, noise, kind) for probe in setting.probes}
+    troubles = {probe: Trouble(random, setting, noise, kind) for probe in setting.probes}
     of_site: dict[str, list[Truth]] = {}
     for block in blocks:
         of_site.setdefault(block.site, []).append(block)
@@ -145,14 +145,14 @@ def _point(
     )  # fmt: skip
 
 
-class _Trouble:
-    """The noise of one probe's line."""
+class Trouble:
+    """The noise of one probe's line. own: leave out what its sites have in common."""
 
-    def __init__(self, random: Random, setting: Setting, noise: float, kind: str) -> None:
+    def __init__(self, random: Random, setting: Setting, noise: float, kind: str, *, own: bool = False) -> None:
         self._random, self._setting = random, setting
         shares = {kind: noise}
         if kind == "mixed":
-            shares = dict.fromkeys(("lone", "runs", "line-bursts"), noise / 3)
+            shares = dict.fromkeys(("lone", "runs") if own else ("lone", "runs", "line-bursts"), noise / 3)
         self._lone, self._runs = shares.get("lone", 0.0), shares.get("runs", 0.0)
         self._cadence = setting.cadence_s * (len(setting.probes) if setting.cadence_s < _DAY else 1)
         self._longer = random.uniform(0.3, 0.7)  # how likely a run goes on
