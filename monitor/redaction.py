@@ -6,6 +6,7 @@ docs/evidence.md lists what goes and why. A verdict never rests on it: judged ag
 
 import base64
 import binascii
+import re
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -41,6 +42,9 @@ WITHHELD_RULES = frozenset(
 KEPT_HEADERS = frozenset(
     {"content-length", "content-type", "location", "retry-after", "server", "via", "x-powered-by", "x-squid-error"}
 )
+# In the address of a page: what a visitor is known by, or when they came. A site's name, or its address, is neither.
+_TOKEN = re.compile(r"(?<==)(?:(?=[^&;#]*[0-9])[\w.+~-]{16,}|[0-9]{9,})(?=[&;#]|$)", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]+")
 _KNOWN_RESOLVERS = frozenset(ControlConfig().resolvers)
 _Flow = TypeVar("_Flow", bound=Flow)
 _Seen = TypeVar("_Seen", bound=Observations)
@@ -74,9 +78,9 @@ class Redaction:
         started = minute(one.started)
         earlier = one.started - started
         return replace(
-            self._observations(one), vantage=self._name("vantage", one.vantage), probe=self._name("probe", one.probe),
+            self._observations(one, one.url), vantage=self._name("vantage", one.vantage), probe=self._name("probe", one.probe),
             started=started, conditions=self._conditions(one.conditions, earlier),
-            controls=tuple(self._control(control, earlier) for control in one.controls),
+            controls=tuple(self._control(control, earlier, one.url) for control in one.controls),
             verdict=one.verdict and replace(one.verdict, reasons=tuple(map(self._reason, one.verdict.reasons))),
         )  # fmt: skip
 
@@ -87,11 +91,30 @@ class Redaction:
             self._names[kind, name] = f"{kind}-{count}"
         return self._names[kind, name]
 
-    def _observations(self, seen: _Seen) -> _Seen:
+    def _observations(self, seen: _Seen, asked: str) -> _Seen:
+        """asked: the URL that was asked for, which stays as it is."""
         return replace(
-            seen, dns=tuple(map(self._dns, seen.dns)), tcp=tuple(map(_flow, seen.tcp)), tls=tuple(map(_flow, seen.tls)),
-            http=tuple(_response(_flow(response)) for response in seen.http),
+            seen, hops=tuple(self._url(url, asked) for url in seen.hops), dns=tuple(map(self._dns, seen.dns)),
+            tcp=tuple(map(_flow, seen.tcp)), tls=tuple(map(_flow, seen.tls)),
+            http=tuple(self._response(_flow(response), asked) for response in seen.http),
         )  # fmt: skip
+
+    def _response(self, seen: Http, asked: str) -> Http:
+        headers = tuple((name, self._header(name, value, asked)) for name, value in seen.headers)
+        location = seen.location and self._url(seen.location, asked)
+        return replace(seen, headers=headers, url=self._url(seen.url, asked), location=location)
+
+    def _header(self, name: str, value: str, asked: str) -> str:
+        return self._url(value, asked) if name.lower() in KEPT_HEADERS else GONE.decode()
+
+    def _url(self, url: str, asked: str) -> str:
+        """Numbers instead of tokens: the same for the same one, because verdicts compare addresses."""
+
+        def told(found: re.Match[str]) -> str:
+            kept = found[0] in asked or _HOST.fullmatch(found[0])
+            return found[0] if kept else self._name("value", found[0])
+
+        return _TOKEN.sub(told, url)
 
     def _dns(self, seen: Dns) -> Dns:
         return replace(seen, resolver=self._resolver(seen), local_port=None, raw=_answer(seen.raw))
@@ -110,12 +133,13 @@ class Redaction:
         return replace(
             state, checked=_before(state.checked, earlier), clock_offset=offset,
             neutral=tuple(replace(check, issuer=None) for check in state.neutral),
+            neighbours=tuple(replace(one, site=self._name("site", one.site)) for one in state.neighbours),
             resolvers=tuple(replace(check, resolver=self._resolver(check)) for check in state.resolvers),
         )  # fmt: skip
 
-    def _control(self, control: Control, earlier: timedelta) -> Control:
+    def _control(self, control: Control, earlier: timedelta, asked: str) -> Control:
         return replace(
-            self._observations(control), id=self._name(control.kind, control.id), address=None, signature=None,
+            self._observations(control, asked), id=self._name(control.kind, control.id), address=None, signature=None,
             started=_before(control.started, earlier),
         )  # fmt: skip
 
@@ -158,11 +182,6 @@ def _before(moment: datetime | None, earlier: timedelta) -> datetime | None:
 
 def _flow(seen: _Flow) -> _Flow:
     return replace(seen, local_port=None)
-
-
-def _response(seen: Http) -> Http:
-    kept = tuple((name, value if name.lower() in KEPT_HEADERS else GONE.decode()) for name, value in seen.headers)
-    return replace(seen, headers=kept)
 
 
 def _answer(raw: str | None) -> str | None:

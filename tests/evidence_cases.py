@@ -1,6 +1,14 @@
 """A store with one block in it, measured by volunteers who have something to hide, and the bundles that are made of it."""
 
 import base64
+import contextlib
+import io
+import json
+import os
+import stat
+import subprocess
+import sys
+import zipfile
 import zlib
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,12 +25,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from verdict_cases import HTTP, SITE, measured
 
 from monitor.config import Config
-from monitor.evidence import bundle
+from monitor.evidence import bundle, verify
 from monitor.models import Event, Incident, Kind, Measurement, Network, NeutralCheck
 from monitor.steps.certificates import certificate_of
 from monitor.store import Store
 from monitor.verdict import judge
 
+ROOT = Path(__file__).parent.parent
+EVENT = "3fa9c1d2e4b5a697"
 BEGAN = datetime.fromisoformat("2018-01-15T13:05:07.123+00:00")
 EVERY = timedelta(minutes=10)
 CANTV = Network(asn=8048, isp="CANTV", country="VE", source="observed")
@@ -159,7 +169,7 @@ def the_event(**more: Any) -> Event:
         "detected": BEGAN + 3 * EVERY, "ended": BEGAN + 18 * EVERY,
         "ended_range": (BEGAN + 17 * EVERY, BEGAN + 18 * EVERY), "measurements": 17,
     }  # fmt: skip
-    return Event(id="3fa9c1d2e4b5a697", **(known | more))
+    return Event(id=EVENT, **(known | more))
 
 
 def the_incident() -> Incident:
@@ -193,3 +203,38 @@ def made(home: Path, id: str, output: str, **more: Any) -> Path:
 def files_of(folder: Path) -> dict[str, bytes]:
     """Every file of an unpacked bundle."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def said(bundle: Path, key: str | None = None) -> tuple[int, list[str]]:
+    """What `verify` ends with, and its lines."""
+    out = io.StringIO()
+    with contextlib.redirect_stdout(out):
+        code = verify.run(bundle, key)
+    return code, out.getvalue().splitlines()
+
+
+def almenara(home: Path, *arguments: str, before: str = "", **more: str) -> "subprocess.CompletedProcess[str]":
+    """The command, in that home. before: Python to run first; more: of its environment."""
+    env = {**os.environ, "HOME": str(home), "PYTHONPATH": str(ROOT), "LC_ALL": "C"}
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        env.pop(name, None)
+    start = f"{before}\nimport sys\nfrom monitor.cli import main\nmain(sys.argv[1:])"
+    command = [sys.executable, "-c", start, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, env=env | more, timeout=100, check=False, cwd=home)
+
+
+def lines(content: bytes) -> list[Any]:
+    """JSON lines."""
+    return [json.loads(line) for line in content.splitlines()]
+
+
+FILE = (stat.S_IFREG | 0o644) << 16
+
+
+def entry(name: str, mode: int = FILE, **more: object) -> zipfile.ZipInfo:
+    """A file of a zip, told of in some other way than usual."""
+    info = zipfile.ZipInfo(name)
+    info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, mode
+    for what, value in more.items():
+        setattr(info, what, value)
+    return info

@@ -8,7 +8,6 @@ import re
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,18 +16,24 @@ from pathlib import Path
 
 from rich.console import Console
 
+from monitor import system_errors
 from monitor.config import Config
 from monitor.evidence import keys
 from monitor.evidence.compilation import Compilation
-from monitor.evidence.contents import FILE_MODE, FIXED_TIME, UNIX
 from monitor.evidence.errors import NotWritten
+from monitor.evidence.gathering import gathered
+from monitor.evidence.zipped import pack
 from monitor.language import available, here, words
+from monitor.messages import Said
 from monitor.models import Event, Incident
 from monitor.moments import moment
 from monitor.publish.behind import named
 from monitor.publish.options import read
 from monitor.show import printable
 from monitor.store import Store, locate
+from monitor.wording import instant
+
+_NO_TIME = 315_532_800  # 1980, as in a zip
 
 
 def run(
@@ -42,18 +47,20 @@ def run(
         known: list[Event | Incident] = [*store.events(), *store.incidents()]
         about = named(known, event)
         if _withdrawn(about):
-            raise NotWritten(f"{printable(about.id, 64)} was withdrawn: the measurements no longer show it")
+            raise NotWritten(Said("{id} was withdrawn: the measurements no longer show it", id=printable(about.id, 64)))
+        found = gathered(store, about, before)
+        if found is None:
+            told = instant(before) if before else ""
+            raise NotWritten(Said("nothing was known of it before {time}: --until: expected a later one", time=told))
         output = output or Path(f"{_folder_name(about)}.zip")
         if output.exists():
-            raise NotWritten(f"{output} is there already: --output names another")
+            raise NotWritten(Said("{file} is there already: --output names another", file=output))
         signing = keys.own(key or keys.place())
         try:
             with _waiting():
-                _made(
-                    output, lambda folder: Compilation(store, about, folder, said, signing).write(pdf=pdf, until=before)
-                )
+                _made(output, lambda folder: Compilation(found, folder, said, signing).write(pdf=pdf))
         except OSError as exc:
-            raise NotWritten(f"{output}: {(exc.strerror or type(exc).__name__).lower()}") from None
+            raise NotWritten(Said("{file}: {problem}", file=output, problem=system_errors.problem(exc))) from None
     sys.stdout.write(f"{output}\n")
     return 0
 
@@ -71,7 +78,9 @@ def _waiting() -> Iterator[None]:
 
 def _language(code: str) -> str:
     if code not in available():
-        raise ValueError(f"expected one of {', '.join(available())}, got {code}")
+        raise ValueError(
+            Said("expected one of {known}; got {value}", known=", ".join(available()), value=printable(code, 20))
+        )
     return code
 
 
@@ -92,22 +101,12 @@ def _made(output: Path, fill: Callable[[Path], None]) -> None:
         folder.mkdir(mode=0o700)
         fill(folder)
         if output.suffix != ".zip":
+            for path in (folder, *folder.rglob("*")):  # as in a zip: an archive that somebody makes of it tells no more
+                os.utime(path, (_NO_TIME, _NO_TIME))
             folder.rename(output)
             return
         packed = scratch / "packed"
-        _pack(folder, packed)
+        pack(folder, packed)
         os.link(packed, output)  # unlike renaming, not over a file that came into being meanwhile
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _pack(folder: Path, packed: Path) -> None:
-    with (
-        open(os.open(packed, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600), "w+b") as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive,
-    ):
-        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(f"{folder.name}/{path.relative_to(folder).as_posix()}", FIXED_TIME)
-            entry.compress_type, entry.create_system, entry.external_attr = zipfile.ZIP_DEFLATED, UNIX, FILE_MODE
-            with path.open("rb") as source, archive.open(entry, "w") as target:
-                shutil.copyfileobj(source, target)

@@ -13,20 +13,22 @@ from markupsafe import Markup
 from monitor import __version__, redaction
 from monitor.evidence import drawing, manifest
 from monitor.evidence.chart import Row, timeline_chart
+from monitor.evidence.contents import MOST_BYTES
 from monitor.evidence.drawing import NotDrawn
+from monitor.evidence.errors import NotWritten
 from monitor.evidence.exhibits import BlockPage, Exhibits, certificate_file, page_file
-from monitor.evidence.gathering import Behind, Findings
+from monitor.evidence.gathering import Findings, Gathered
 from monitor.evidence.instructions import instructions
 from monitor.evidence.manifest import DIGEST, PUBLIC_KEY, SIGNATURE, SUMS
 from monitor.evidence.minisign import SecretKey, sign
 from monitor.evidence.report import Told, report
 from monitor.evidence.verify import digest_file
 from monitor.explain import worded_measurement
-from monitor.language import Words
-from monitor.models import Event, Incident, Measurement, Verdict, to_json
+from monitor.language import Words, here
+from monitor.messages import Said
+from monitor.models import Event, Measurement, Verdict, to_json
 from monitor.redaction import Redaction, is_withheld
 from monitor.show import printable
-from monitor.store import Store
 from monitor.verdict import RULES_VERSION, judge
 from monitor.wording import network_words, told
 
@@ -38,16 +40,17 @@ MOST_PICTURES = 12  # each takes some seconds
 class Compilation:
     """Of one event, or one incident."""
 
-    def __init__(self, store: Store, about: Event | Incident, folder: Path, words: Words, key: SecretKey) -> None:
+    def __init__(self, gathered: Gathered, folder: Path, words: Words, key: SecretKey) -> None:
         self._folder, self._words, self._key = folder, words, key
-        self._behind: Sequence[Behind] = ()
-        self._store, self._events = store, (about,) if isinstance(about, Event) else about.events
+        self._behind, self._cut_at, about = gathered.behind, gathered.until, gathered.about
         self._about = redaction.event(about) if isinstance(about, Event) else redaction.incident(about)
         self._redaction, self._findings, self._exhibits = Redaction(), Findings(), Exhibits()
+        self._undrawn: dict[str, str] = {}
+        self._left = 0
 
-    def write(self, *, pdf: bool, until: datetime | None) -> None:
-        """All files. until: only measurements that began before."""
-        self._behind = [Behind(self._store, event, until) for event in self._events]
+    def write(self, *, pdf: bool, most: int = MOST_BYTES) -> None:
+        """All files, of at most so many bytes together, else NotWritten."""
+        self._left = most
         self._measurements()
         for page in self._exhibits.pages.values():
             self._put(f"pages/{page.name}.txt", page_file(page))
@@ -77,14 +80,14 @@ class Compilation:
         if is_withheld(one, judge(one)):
             row = redaction.withheld(one)
             self._findings.withhold(row.started)
-            withheld.write(to_json(row) + b"\n")
+            self._line(withheld, to_json(row))
             return
         published = self._redaction.measurement(one)
         again = judge(published)
         same = self._findings.add(published, again)
         self._exhibits.add(published)
-        full.write(to_json(worded_measurement(published)) + b"\n")
-        verdicts.write(msgspec.json.encode(_both(published, again, same=same)) + b"\n")
+        self._line(full, to_json(worded_measurement(published)))
+        self._line(verdicts, msgspec.json.encode(_both(published, again, same=same)))
 
     def _facts(self) -> None:
         kind = "event" if isinstance(self._about, Event) else "incident"
@@ -93,7 +96,8 @@ class Compilation:
         summary = {
             "format": FORMAT, "software": f"almenara {__version__}", "rules_version": RULES_VERSION, "about": kind,
             "id": self._about.id, "revision": self._about.revision, "language": self._words.code,
-            "as_of": found.as_of, "measurements": found.published, "statuses": dict(sorted(found.statuses.items())),
+            "as_of": found.as_of, "until": self._cut_at,
+            "measurements": found.published, "statuses": dict(sorted(found.statuses.items())),
             "withheld": found.withheld, "probes": len(found.probes),
             "judged_by_rules_versions": {str(version): count for version, count in sorted(found.rules_versions.items())},
             "measured_by": dict(sorted(found.software.items())),
@@ -110,7 +114,8 @@ class Compilation:
             Told(
                 about=self._about, events=self._published_events(), findings=self._findings, exhibits=self._exhibits,
                 charts=[self._chart(rows[i : i + ROWS_OF_A_CHART]) for i in range(0, len(rows), ROWS_OF_A_CHART)],
-                pictures=self._pictures(), key=self._key.public.text,
+                pictures=self._pictures(), undrawn=self._undrawn, key=self._key.public.text, until=self._cut_at,
+                gone=self._gone(),
             ),
             self._words,
         )  # fmt: skip
@@ -120,6 +125,13 @@ class Compilation:
 
     def _published_events(self) -> Sequence[Event]:
         return (self._about,) if isinstance(self._about, Event) else self._about.events
+
+    def _gone(self) -> dict[str, int]:
+        """Event -> how many measurements it rested on when it was told, where fewer of them are left."""
+        if self._cut_at is not None:
+            return {}
+        both = [(behind.told, behind.event) for behind in self._behind]
+        return {now.id: then.measurements for then, now in both if then.measurements > now.measurements}
 
     def _rows(self) -> list[Row]:
         until = self._until()
@@ -143,7 +155,9 @@ class Compilation:
         try:
             content = drawing.drawn(what, html)
         except NotDrawn as exc:
-            sys.stderr.write(f"almenara: no {name}: {exc}\n")
+            self._undrawn[name] = self._words.text(str(exc))
+            words = here()
+            sys.stderr.write("almenara: " + words.text("no {file}: {why}", file=name, why=words.text(str(exc))) + "\n")
             return b""
         self._put_bytes(name, content)
         return content
@@ -153,7 +167,18 @@ class Compilation:
     def _put(self, name: str, text: str) -> None:
         self._put_bytes(name, text.encode("utf-8", "replace"))
 
+    def _line(self, file: BinaryIO, line: bytes) -> None:
+        self._take(len(line) + 1)
+        file.write(line + b"\n")
+
+    def _take(self, size: int) -> None:
+        """So much of what a bundle may have."""
+        self._left -= size
+        if self._left < 0:
+            raise NotWritten(Said("it is larger than a bundle may be: --until cuts it"))
+
     def _put_bytes(self, name: str, content: bytes) -> None:
+        self._take(len(content))
         file = self._folder / name
         file.parent.mkdir(exist_ok=True)
         with file.open("xb") as opened:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -9,26 +10,34 @@ import threading
 from pathlib import Path
 
 from monitor.evidence import confined
+from monitor.messages import N_
 
-MOST_S = 120  # of a whole drawing: a Raspberry Pi takes ten times as long as a laptop
+# Of a whole drawing, by the clock; `painter` bounds the processor's. Beginning alone takes a Raspberry Pi half a minute.
+MOST_S = {"pdf": 180, "picture": 90}
 MOST_BYTES = {"pdf": 64 * 1024 * 1024, "picture": 8 * 1024 * 1024}
 _BEGINNING = {"pdf": b"%PDF-", "picture": b"\x89PNG\r\n\x1a\n"}
 _HERE = Path(__file__).parent.parent.parent
 
 
+NO_EXTRA = N_("the extra report is missing: pip install 'almenara[report]'")
+NO_WALLS = N_("only Linux on a 64-bit machine can draw a hostile page safely")
+TOO_LONG = N_("drawing it took too long")
+FAILED = N_("drawing it failed")
+
+
 class NotDrawn(Exception):
-    """There will be none. Its text is one line."""
+    """There will be none. Its text is a message, one line."""
 
 
 def possible() -> None:
     """NotDrawn where this machine, or this installation, cannot draw at all."""
     if not all(importlib.util.find_spec(module) for module in ("weasyprint", "pypdfium2")):
-        raise NotDrawn("they need the extra report: pip install 'almenara[report]'")
+        raise NotDrawn(NO_EXTRA)
     if not confined.possible():
-        raise NotDrawn("they need Linux on a 64-bit machine, where a hostile page can be drawn safely")
+        raise NotDrawn(NO_WALLS)
 
 
-def drawn(what: str, html: str, most_s: float = MOST_S) -> bytes:
+def drawn(what: str, html: str) -> bytes:
     """what: pdf or picture. NotDrawn where that takes too much time or memory, or fails."""
     possible()
     with tempfile.TemporaryDirectory() as scratch, tempfile.TemporaryFile() as page:
@@ -41,9 +50,11 @@ def drawn(what: str, html: str, most_s: float = MOST_S) -> bytes:
         with subprocess.Popen(
             command, stdin=page, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=env, cwd=scratch
         ) as painter:
-            content = _read(painter, MOST_BYTES[what], most_s)
+            content = _read(painter, MOST_BYTES[what], MOST_S[what])
+    if painter.returncode in (-signal.SIGXCPU, -signal.SIGKILL):
+        raise NotDrawn(TOO_LONG)
     if painter.returncode or len(content) > MOST_BYTES[what] or not content.startswith(_BEGINNING[what]):
-        raise NotDrawn("drawing it failed, or would have taken too long")
+        raise NotDrawn(FAILED)
     return content
 
 

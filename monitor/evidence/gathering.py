@@ -5,10 +5,12 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor import timeline
+from monitor.backing import counted, cut
 from monitor.explain import explain
-from monitor.models import Control, Event, Measurement, Point, Reason, Status, Verdict
+from monitor.models import Control, Event, Incident, Measurement, Point, Reason, Status, Verdict
 from monitor.publish.behind import behind, points_of
 from monitor.store import Store, Wanted
 
@@ -18,14 +20,14 @@ _MOST_REASONS = 1000  # different ones, while counting
 
 
 class Behind:
-    """The measurements behind one event. until: those that began before; None: all there are."""
+    """The measurements behind one event. told: the event as it was told; event: as these measurements show it."""
 
-    def __init__(self, store: Store, event: Event, until: datetime | None) -> None:
-        self.event = event
+    def __init__(self, store: Store, told: Event, event: Event, seen: Sequence[Point]) -> None:
+        self.told = told
+        points = behind(seen, event)
+        self.event = counted(event, points)
         self._store = store
-        first = event.started_range[0] or event.started
-        seen = list(_until(points_of(store, event, first), until))
-        self._ids = [point.id for point in behind(seen, event)]
+        self._ids = [point.id for point in points]
         self.last = max((point.started for point in seen), default=None)
 
     def around(self, until: datetime) -> list[Point]:
@@ -40,8 +42,38 @@ class Behind:
             yield from self._store.measurements(Wanted(ids=tuple(self._ids[start : start + _AT_ONCE])))
 
 
-def _until(points: Iterator[Point], until: datetime | None) -> Iterator[Point]:
-    return (point for point in points if until is None or point.started < until)
+class Gathered(Struct, frozen=True, kw_only=True):
+    """about: as what is behind it shows it. until: where it was cut."""
+
+    about: Event | Incident
+    behind: Sequence[Behind]
+    until: datetime | None
+
+
+def gathered(store: Store, about: Event | Incident, until: datetime | None) -> Gathered | None:
+    """All that is behind an event, or an incident, by measurements that began before `until`; None where nothing of it
+    was known then."""
+    told = (about,) if isinstance(about, Event) else about.events
+    behind = [found for event in told if (found := _behind(store, event, until)) is not None]
+    return Gathered(about=_as_gathered(about, behind), behind=behind, until=until) if behind else None
+
+
+def _behind(store: Store, told: Event, until: datetime | None) -> Behind | None:
+    seen = list(points_of(store, told, told.started_range[0] or told.started))
+    if until is None:
+        return Behind(store, told, told, seen)
+    seen = [point for point in seen if point.started < until]
+    event = cut(told, until, seen)
+    return None if event is None else Behind(store, told, event, seen)
+
+
+def _as_gathered(about: Event | Incident, found: Sequence[Behind]) -> Event | Incident:
+    events = tuple(one.event for one in found)
+    if isinstance(about, Event):
+        return events[0]
+    over = all(event.ended is not None for event in events)
+    state = about.state if over or about.ended is None else "updated"
+    return replace(about, events=events, ended=about.ended if over else None, state=state)
 
 
 class Asked(Struct):

@@ -5,9 +5,11 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from monitor import system_errors
 from monitor.evidence.errors import KeyProblem
 from monitor.evidence.minisign import NotMinisign, PublicKey, SecretKey, new_key, read_public, read_secret
 from monitor.language import here
+from monitor.messages import Said
 
 _MOST_BYTES = 8192
 
@@ -42,14 +44,16 @@ def known(file: Path) -> SecretKey | None:
     try:
         with file.open("rb") as opened:
             if os.fstat(opened.fileno()).st_mode & 0o077:
-                raise KeyProblem(f"{file} can be read by others: chmod 600 it, and think about who may have read it")
+                raise KeyProblem(
+                    Said("{file} can be read by others: chmod 600 it, and think about who may have read it", file=file)
+                )
             return read_secret(opened.read(_MOST_BYTES).decode("utf-8", "replace"))
     except FileNotFoundError:
         return None
     except NotMinisign as exc:
-        raise KeyProblem(f"{file}: {exc}") from None
+        raise KeyProblem(Said("{file}: {problem}", file=file, problem=exc)) from None
     except OSError as exc:
-        raise KeyProblem(f"{file}: {(exc.strerror or type(exc).__name__).lower()}") from None
+        raise KeyProblem(Said("{file}: {problem}", file=file, problem=system_errors.problem(exc))) from None
 
 
 def _made(file: Path) -> SecretKey:
@@ -60,7 +64,7 @@ def _made(file: Path) -> SecretKey:
         with suppress(FileExistsError):  # of an older key: `almenara key` prints the right one
             _write_new(file.with_suffix(".pub"), key.public.file, 0o644)
     except OSError as exc:
-        raise KeyProblem(f"{file}: {(exc.strerror or type(exc).__name__).lower()}") from None
+        raise KeyProblem(Said("{file}: {problem}", file=file, problem=system_errors.problem(exc))) from None
     return key
 
 
@@ -80,6 +84,6 @@ def named(text: str) -> PublicKey:
         with open(text, "rb") as opened:
             return read_public(opened.read(_MOST_BYTES).decode("utf-8", "replace"))
     except NotMinisign as exc:
-        raise KeyProblem(f"{text}: {exc}") from None
+        raise KeyProblem(Said("{file}: {problem}", file=text, problem=exc)) from None
     except (OSError, ValueError):
-        raise KeyProblem("--key: expected a minisign public key, as its line or its file") from None
+        raise KeyProblem(Said("--key: expected a minisign public key, as its line or its file")) from None

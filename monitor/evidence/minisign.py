@@ -12,6 +12,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from msgspec import Struct
 
+from monitor.messages import Said
+
 _PURE, _PREHASHED = b"Ed", b"ED"  # over the file itself (keys, and old signatures), over its BLAKE2b digest
 _NO_PASSWORD, _CHECKSUM = b"\0\0", b"B2"
 _ID_BYTES, _KEY_BYTES, _SIGNATURE_BYTES = 8, 32, 64
@@ -19,6 +21,9 @@ _KDF_BYTES = 32 + 8 + 8  # salt and limits
 _SECRET_BYTES = 2 + 2 + 2 + _KDF_BYTES + _ID_BYTES + 2 * _KEY_BYTES + 32
 _MOST_CHARACTERS = 8192  # of a file
 _COMMENT, _TRUSTED = "untrusted comment: ", "trusted comment: "
+_NO_PUBLIC_KEY = Said("expected a minisign public key")
+_NO_SECRET_KEY = Said("expected a minisign secret key")
+_NO_SIGNATURE = Said("expected a minisign signature")
 
 
 class NotMinisign(Exception):
@@ -119,24 +124,24 @@ def is_signed(content: bytes, signature: Signature, key: PublicKey) -> bool:
 def read_public(text: str) -> PublicKey:
     """A public key from its file, or from its line; NotMinisign."""
     lines = _lines(text)
-    content = _content(lines[-1] if len(lines) <= 2 else "", 2 + _ID_BYTES + _KEY_BYTES, "a minisign public key")
+    content = _content(lines[-1] if len(lines) <= 2 else "", 2 + _ID_BYTES + _KEY_BYTES, _NO_PUBLIC_KEY)
     if content[:2] != _PURE:
-        raise NotMinisign("expected a minisign public key")
+        raise NotMinisign(_NO_PUBLIC_KEY)
     return PublicKey(content[2:10], content[10:])
 
 
 def read_secret(text: str) -> SecretKey:
     """A secret key from its file; NotMinisign."""
     lines = _lines(text)
-    content = _content(lines[1] if len(lines) == 2 else "", _SECRET_BYTES, "a minisign secret key")
+    content = _content(lines[1] if len(lines) == 2 else "", _SECRET_BYTES, _NO_SECRET_KEY)
     if content[:2] != _PURE:
-        raise NotMinisign("expected a minisign secret key")
+        raise NotMinisign(_NO_SECRET_KEY)
     if content[2:4] != _NO_PASSWORD:
-        raise NotMinisign("expected a key without a password, as `almenara key` and `minisign -G -W` make them")
+        raise NotMinisign(Said("expected a key without a password, as `almenara key` and `minisign -G -W` make them"))
     start = 6 + _KDF_BYTES
     key = SecretKey(content[start : start + 8], content[start + 8 : start + 40])
     if key.public.key != content[start + 40 : start + 72]:
-        raise NotMinisign("expected a secret key and the public key that belongs to it; the file is damaged")
+        raise NotMinisign(Said("expected a secret key and the public key that belongs to it; the file is damaged"))
     return key
 
 
@@ -144,11 +149,11 @@ def read_signature(text: str) -> Signature:
     """A signature from its file; NotMinisign."""
     lines = _lines(text)
     if len(lines) != 4 or not lines[2].startswith(_TRUSTED):
-        raise NotMinisign("expected a minisign signature")
-    first = _content(lines[1], 2 + _ID_BYTES + _SIGNATURE_BYTES, "a minisign signature")
+        raise NotMinisign(_NO_SIGNATURE)
+    first = _content(lines[1], 2 + _ID_BYTES + _SIGNATURE_BYTES, _NO_SIGNATURE)
     if first[:2] not in (_PURE, _PREHASHED):
-        raise NotMinisign("expected a minisign signature")
-    whole = _content(lines[3], _SIGNATURE_BYTES, "a minisign signature")
+        raise NotMinisign(_NO_SIGNATURE)
+    whole = _content(lines[3], _SIGNATURE_BYTES, _NO_SIGNATURE)
     comment = lines[2].removeprefix(_TRUSTED)
     return Signature(algorithm=first[:2], id=first[2:10], signature=first[10:], comment=comment, whole=whole)
 
@@ -157,13 +162,13 @@ def _lines(text: str) -> list[str]:
     return text[:_MOST_CHARACTERS].replace("\r\n", "\n").rstrip("\n").split("\n")
 
 
-def _content(line: str, size: int, expected: str) -> bytes:
+def _content(line: str, size: int, expected: Said) -> bytes:
     try:
         content = base64.b64decode(line, validate=True)
     except (binascii.Error, ValueError):
         content = b""
     if len(content) != size:
-        raise NotMinisign(f"expected {expected}")
+        raise NotMinisign(expected)
     return content
 
 

@@ -27,7 +27,9 @@ _CERTIFICATES_SHOWN = 12
 
 
 class Told(Struct, frozen=True, kw_only=True):
-    """All that a report tells of. about, events: as published. pictures: of pages, by their name."""
+    """All that a report tells of. about, events: as published. until: where that was cut; gone: event -> how many
+    measurements were known of, where not all are left. pictures: of pages, by their name; undrawn: file -> why not.
+    """
 
     about: Event | Incident
     events: Sequence[Event]
@@ -35,6 +37,9 @@ class Told(Struct, frozen=True, kw_only=True):
     exhibits: Exhibits
     charts: Sequence[Markup]
     pictures: Mapping[str, bytes]
+    undrawn: Mapping[str, str]
+    until: datetime | None
+    gone: Mapping[str, int]
     key: str
 
 
@@ -48,6 +53,8 @@ def report(told: Told, words: Words) -> str:
         reasons=told.findings.reasons(_MOST_REASONS), pages=list(told.exhibits.pages.values())[:_PAGES_SHOWN], charts=told.charts,
         certificates=list(sorted_certificates(told.exhibits.certificates.values()))[:_CERTIFICATES_SHOWN],
         pictures={name: _as_url(picture) for name, picture in told.pictures.items()}, key=told.key,
+        undrawn=told.undrawn, until=told.until, gone=told.gone,
+        networks=len({(event.network.asn, event.network.isp) for event in told.events if event.network}),
         more_pages=max(0, len(told.exhibits.pages) - _PAGES_SHOWN), version=__version__, rules_version=RULES_VERSION,
     )  # fmt: skip
 

@@ -1,21 +1,27 @@
 """`almenara verify`: is a bundle as it was signed? Names every file that was touched, is missing, or was added."""
 
 import hashlib
+import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
 from monitor.evidence import keys, manifest
-from monitor.evidence.contents import Contents, opened
+from monitor.evidence.contents import Contents, Folder
 from monitor.evidence.errors import NotABundle
 from monitor.evidence.manifest import BESIDE, DIGEST, PUBLIC_KEY, SIGNATURE, STAMPS, SUMS, Difference
 from monitor.evidence.minisign import NotMinisign, PublicKey, Signature, is_signed, read_public, read_signature
+from monitor.evidence.zipped import Zip
 from monitor.language import Words, here
+from monitor.messages import Said
 from monitor.show import printable
 
 _MOST_SMALL = 8192  # bytes of a signature, a key, a digest
 _MOST_STAMP = 65_536
+_MOST_NOTE = 300  # characters
 _STAMP = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94\x01\x08"  # magic, version 1, SHA-256
 
 
@@ -42,10 +48,23 @@ def run(bundle: Path, key: str | None) -> int:
         with opened(bundle) as contents:
             found = checked(contents, trusted)
     except NotABundle as exc:
-        raise NotABundle(f"{printable(str(bundle), 200)}: {exc}") from None
+        raise NotABundle(Said("{file}: {problem}", file=printable(str(bundle), 200), problem=exc)) from None
     for line in _lines(found, trusted):
         sys.stdout.write(line + "\n")
     return 0 if found.intact else 1
+
+
+@contextmanager
+def opened(bundle: Path) -> Iterator[Contents]:
+    """A bundle's files; NotABundle."""
+    try:
+        if bundle.is_dir():
+            yield Folder(bundle)
+            return
+        with bundle.open("rb") as file:
+            yield Zip(file)
+    except OSError as exc:
+        raise NotABundle((exc.strerror or type(exc).__name__).lower()) from None
 
 
 def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
@@ -53,7 +72,7 @@ def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
     names = contents.names()
     sums = contents.read(SUMS, manifest.MOST_BYTES + 1)
     if SUMS not in names or len(sums) > manifest.MOST_BYTES:
-        raise NotABundle(f"it has no {SUMS}, so it is no bundle")
+        raise NotABundle(Said("it has no {file}, so it is no bundle", file=SUMS))
     try:
         told = manifest.read(sums)
     except manifest.NotAManifest as exc:
@@ -125,8 +144,12 @@ def _lines(found: Checked, trusted: PublicKey | None) -> list[str]:
         return [*lines, words.text("This bundle is not as it was signed.")]
     assert found.key is not None
     assert found.signature is not None
-    intact = words.many("All is as it was signed, {count} file", "All is as it was signed, {count} files", found.files)
-    lines.append(f"{intact}: {printable(found.signature.comment, 300)}")
+    lines.append(
+        words.many("All is as it was signed, {count} file.", "All is as it was signed, {count} files.", found.files)
+    )
+    # Whoever signs may write anything: in quotes, and on a line of its own, it is nobody else's word.
+    note = json.dumps(printable(found.signature.comment, _MOST_NOTE), ensure_ascii=False)
+    lines.append(words.text("The signature's own note: {note}", note=note))
     lines.append(words.text("Signed with the key {name}: {key}", name=found.key.name, key=found.key.text))
     lines.append(_whose(found.key, trusted, words))
     lines += [

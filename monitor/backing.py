@@ -1,0 +1,60 @@
+"""What an event rests on: the measurements that support it, counted, and what was known of it at an earlier time.
+
+An event is told anew when its count has doubled, not at each measurement (`monitor.watch`), so what was told lags behind
+what is stored. Whoever shows both counts what is stored.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from msgspec.structs import replace
+
+from monitor.detection.outage import NETWORK_RULES
+from monitor.models import Event, Kind, Network, Point, Status
+
+_SUPPORTING = {Kind.BLOCKING: Status.BLOCKED, Kind.SITE_OUTAGE: Status.DOWN, Kind.NETWORK_OUTAGE: Status.INCONCLUSIVE}
+
+
+def supports(event: Event, point: Point) -> bool:
+    """Does it lie between the event's beginning and end, and say so? point: on its site and its network."""
+    if point.status is not _SUPPORTING.get(event.kind) or point.started < event.started:
+        return False
+    if event.kind is Kind.NETWORK_OUTAGE and point.rule not in NETWORK_RULES:
+        return False
+    return event.ended is None or point.started < event.ended
+
+
+def counted(event: Event, points: Iterable[Point]) -> Event:
+    """The event with the measurements and probes that are there; as it was told where none is, or who measured is not
+    told.
+    """
+    found = [point for point in points if supports(event, point)]
+    if not found:
+        return event
+    probes = {(point.network.asn, point.probe) for point in found}
+    known = all(point.probe for point in found)
+    return replace(event, measurements=len(found), probes=len(probes) if known else event.probes)
+
+
+def cut(event: Event, until: datetime, points: Iterable[Point]) -> Event | None:
+    """The event as far as it went until then; None where it was not known yet. points: that began before."""
+    if event.detected >= until:
+        return None
+    if event.ended is not None and event.ended < until:
+        return event
+    seen = {method for point in points if supports(event, point) for method in point.methods}
+    methods = tuple(method for method in event.methods if method in seen)
+    return replace(event, ended=None, ended_range=None, methods=methods)
+
+
+def probes(events: Sequence[Event]) -> int:
+    """How many probes saw something of it, at least: of each network's events those of the one that most saw.
+
+    A machine is another probe on another network: nobody shall tell that it is the same.
+    """
+    most: dict[tuple[int | None, str | None], int] = {}
+    for event in events:
+        network = event.network or Network()
+        key = (network.asn, network.isp if network.asn is None else None)
+        most[key] = max(most.get(key, 0), event.probes)
+    return sum(most.values())
