@@ -19,6 +19,7 @@ from monitor.config_values import (
     shown,
     web_url,
 )
+from monitor.messages import Said
 from monitor.models import Kind
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -30,6 +31,12 @@ _ELSEWHERE = re.compile(r"file:[^\x00-\x1f]{1,1024}|environment:[A-Za-z_][A-Za-z
 _APPRISE = re.compile(r"[a-z][a-z0-9+.-]*://[^\x00-\x20]+")
 _ASN = re.compile(r"AS(\d+)", re.ASCII)
 _CLOCK = re.compile(r"([01]\d|2[0-3]):([0-5]\d)", re.ASCII)
+# What Apprise reaches without speaking HTTP, and mail apart: no proxy is between.
+NOT_BY_PROXY = frozenset({
+    "amqp", "amqps", "aprs", "blink1", "dbus", "deltachat", "deltachats", "gio", "glib", "gnome", "growl", "irc", "ircs", "kde",
+    "macosx", "mqtt", "mqtts", "qt", "rsyslog", "smpp", "smpps", "syslog", "windows", "xmpp", "xmpps",
+})  # fmt: skip
+MAIL = ("mailto", "mailtos")
 _DIGESTS = {"daily": ["08:00"], "weekly": ["monday 08:00"]}
 
 
@@ -41,22 +48,22 @@ def recipient(value: Any) -> str:
             return f"{channel}:{_receiver(url)}"
         if _APPRISE.fullmatch(value) or _is_elsewhere(value):
             return value
-    raise ValueError("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org")
+    raise ValueError(Said("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org"))
 
 
 def _receiver(url: str) -> str:
-    """Its URL; what is wrong with it is not shown: a webhook's path may be its secret."""
+    """Its URL; it is not shown where it is wrong: a webhook's path may be its secret."""
     try:
         return web_url(url)
-    except ValueError as exc:
-        raise ValueError(str(exc).partition(", got ")[0]) from None
+    except ValueError:
+        raise ValueError(Said("expected an http or https URL after webhook: or alertmanager:")) from None
 
 
 def secret(value: Any) -> str:
     """What only the receiver knows as well, or where it is found; it is not shown."""
     if isinstance(value, str) and (re.fullmatch(r"[!-~]{16,200}", value) or _is_elsewhere(value)):
         return value
-    raise ValueError("expected 16 to 200 letters and digits, file:PATH or environment:NAME")
+    raise ValueError(Said("expected 16 to 200 letters and digits, file:PATH or environment:NAME"))
 
 
 def channel_of(to: str) -> str:
@@ -74,14 +81,14 @@ def isp(value: Any) -> str:
         number = _ASN.fullmatch(value)
         if number is None or 0 < int(number[1]) < 2**32:
             return value
-    raise ValueError(f"expected an ISP's name or number such as CANTV or AS8048, got {shown(value)}")
+    raise ValueError(Said("expected an ISP's name or number such as CANTV or AS8048, got {value}", value=shown(value)))
 
 
 def kind(value: Any) -> str:
     """A kind of event."""
     if isinstance(value, str) and value in list(Kind):
         return value
-    raise ValueError(f"expected {', '.join(Kind)}, got {shown(value)}")
+    raise ValueError(Said("expected {kinds}, got {value}", kinds=", ".join(Kind), value=shown(value)))
 
 
 def zone(value: Any) -> str:
@@ -92,7 +99,7 @@ def zone(value: Any) -> str:
             return value
     except (ZoneInfoNotFoundError, ValueError, OSError):  # a folder of zones is an OSError
         pass
-    raise ValueError(f"expected a time zone such as America/Caracas, got {shown(value)}")
+    raise ValueError(Said("expected a time zone such as America/Caracas, got {value}", value=shown(value)))
 
 
 def quiet(value: Any) -> str:
@@ -101,7 +108,7 @@ def quiet(value: Any) -> str:
         first, _, last = value.partition("-")
         if _CLOCK.fullmatch(first) and _CLOCK.fullmatch(last) and first != last:
             return value
-    raise ValueError(f"expected hours such as 22:00-07:00, got {shown(value)}")
+    raise ValueError(Said("expected hours such as 22:00-07:00, got {value}", value=shown(value)))
 
 
 def digest(value: Any) -> Any:
@@ -115,7 +122,9 @@ def hour(value: Any) -> str:
         day, _, clock = value.rpartition(" ")
         if _CLOCK.fullmatch(clock) and day in ("", *DAYS):
             return value
-    raise ValueError(f"expected daily, weekly, or hours such as [08:00, friday 18:30], got {shown(value)}")
+    raise ValueError(
+        Said("expected daily, weekly, or hours such as [08:00, friday 18:30], got {value}", value=shown(value))
+    )
 
 
 def _read_by(function: Any) -> Meta:
@@ -143,9 +152,9 @@ class MinimumConfig(Section, frozen=True, kw_only=True):
 class AlertConfig(Section, frozen=True, kw_only=True):
     """Who is told of what. sites, isps, countries: none means all. name: how tables and metrics call it.
 
-    secret: a webhook is signed with it. proxy: on the way to the channel. quiet, digest: by the clock of the zone.
-    hold: so long a site that comes and goes must stay open before its end is told. gather: between two updates of a
-    thread; machines are told at once.
+    secret: a webhook is signed with it. proxy: on the way to the channel; via: a vantage's proxy instead. quiet, digest: by
+    the clock of the zone. hold: so long a site that comes and goes must stay open before its end is told. gather: between
+    two updates of a thread; machines are told at once.
     """
 
     to: Recipient
@@ -163,3 +172,4 @@ class AlertConfig(Section, frozen=True, kw_only=True):
     gather_s: Pause = msgspec.field(name="gather", default=600.0)
     secret: Secret | None = None
     proxy: Proxy | None = None
+    via: Name | None = None

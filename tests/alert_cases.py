@@ -47,6 +47,12 @@ def configured(text: str, sites: str = "[]") -> tuple[Subscription, ...]:
     return subscribed(parse(f"sites: {sites}\nalerts: {text}\n", "probes.yaml"), None)
 
 
+def due(store: Store, now: datetime) -> list[Delivery]:
+    """The messages whose time has come, whoever may be sending them, with what they tell."""
+    waiting = [one for one in store.outbox.listed([Sending.WAITING], 1000)[::-1] if one.next <= now]
+    return [found for one in waiting if (found := store.outbox.delivery(one.id))]
+
+
 class Story:
     """Told to these, who have subscribed at minute -60. The store is in a folder of the test."""
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -9,10 +10,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from alert_cases import block, configured
+from alert_cases import block, configured, due
 from alert_receivers import webhook
 from msgspec.structs import replace
 
+from monitor.alerts import courier, problems, sender
 from monitor.alerts.desk import Desk
 from monitor.alerts.exchange import COLUMNS
 from monitor.cli import main
@@ -56,7 +58,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         desk, now = Desk(configured(ALERTS), ()), datetime.now(UTC) - timedelta(hours=2)
         event = replace(block("www.lapatilla.com", 0), started=now, started_range=(now, now), detected=now)
         store.save_events([event], incidents([event]), partial(desk.decide_at, now=now))
-        for one in store.outbox.due(datetime.now(UTC), 10):
+        for one in due(store, datetime.now(UTC)):
             again = None if one.channel == "mailto" else datetime.now(UTC) + timedelta(hours=1)
             store.outbox.failed(one, datetime.now(UTC), "the login is refused", again)
     return folder
@@ -89,6 +91,32 @@ def test_the_list_says_what_became_of_each(folder, almenara, listed):
     assert "✗ given up" in done.out
     assert "… waiting, again 20" in done.out
     assert "the login is refused" in done.out
+
+
+def test_the_list_is_in_the_readers_language(folder, almenara, monkeypatch):
+    monkeypatch.setenv("LANG", "es_VE.UTF-8")
+    monkeypatch.delenv("LC_ALL", raising=False)
+    told = almenara(folder, "alerts").out
+    for english, spanish in (
+        ("first", "primero"),
+        ("the login is refused", "el usuario o la contraseña no se aceptan"),
+    ):
+        assert spanish in told
+        assert english not in told
+
+
+def test_every_reason_that_is_told_is_known_to_be_translated():
+    sources = [Path(problems.__file__).parent / name for name in ("courier.py", "sender.py", "channels")]
+    text = "".join(
+        file.read_text() for path in sources for file in ([path] if path.is_file() else sorted(path.glob("*.py")))
+    )
+    told = set(re.findall(r'Undelivered\(\s*f?"([^"]+)"', text)) | set(
+        re.findall(r'return f?"([a-z][^"]+ [^"]+)"', text)
+    )
+    told |= {*courier._PROBLEMS.values(), courier._MISSING, courier._OUTSIDE, sender._GONE}
+    known = {re.sub(r"{\w+}", "{}", message) for message in problems.PROBLEMS}
+    assert len(told) > 15
+    assert {re.sub(r"{[^}]+}", "{}", message) for message in told} <= known
 
 
 def test_a_message_is_shown_as_it_was_told(folder, almenara, listed):

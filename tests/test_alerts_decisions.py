@@ -3,6 +3,7 @@
 Invariant tested at the end: whatever comes and goes, what a thread has said last agrees with what is, once it is calm.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from alert_cases import CANTV, EVERY_STATE, MOVILNET, Story, block, minute
+from alert_cases import CANTV, EVERY_STATE, MOVILNET, Story, block, due, minute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from monitor.alerts import threads
+from monitor.alerts import machine, threads
 from monitor.models import Kind
 
 SITE, OTHER = "a.example", "b.example"
@@ -301,6 +302,27 @@ def test_a_webhook_is_told_of_every_revision_at_once(story):
     assert [letter.parts[0].revision for letter in seen] == [1, 2, 3, 4, 5]
     assert [len(letter.parts[0].changes.joined) for letter in seen] == [1, 0, 1, 0, 0]
     assert seen[3].parts[0].changes.left == (block(OTHER, 3).id,)
+    assert [dict(letter.parts[0].changes.changed) for letter in seen] == [
+        {}, {block(SITE, 0).id: ("confidence",)}, {}, {block(OTHER, 3).id: ("ended",)},
+        {block(SITE, 0).id: ("ended", "confidence")},
+    ]  # fmt: skip
+
+
+def test_no_update_leaves_a_webhook_to_find_out_what_has_changed(story):
+    told = story("[{to: 'webhook:http://127.0.0.1:1/'}]")
+    told.at(3, block(SITE, 0), block(OTHER, 0))
+    for number, news in enumerate(
+        (
+            block(SITE, 0, started_range=(None, minute(0))),
+            block(SITE, 0, measurements=9),
+            block(OTHER, 0, 0, confidence=0.0),
+        ),
+        4,
+    ):
+        [update] = told.at(number, news)
+        body = json.loads(machine.body(update, told.subscriptions[0]))
+        named = [one["event"] for listed in body["alert"]["changes"].values() for one in listed]
+        assert named == [news.id], (body["alert"]["changes"], number)
 
 
 def test_a_webhook_learns_that_an_incident_was_withdrawn(story):
@@ -314,9 +336,8 @@ def test_a_webhook_learns_that_an_incident_was_withdrawn(story):
 
 
 def failing(told: Story, number: float) -> None:
-    outbox = told.store.outbox
-    for one in outbox.due(minute(number), 100):
-        outbox.failed(one, minute(number), "refused", minute(number + 1000))
+    for one in due(told.store, minute(number)):
+        told.store.outbox.failed(one, minute(number), "refused", minute(number + 1000))
 
 
 def states(told: Story) -> list[tuple[str, str]]:

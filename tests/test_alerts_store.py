@@ -4,15 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from alert_cases import block, minute
+from alert_cases import block, configured, due, minute
 from msgspec.structs import replace
+from postgres import Postgres
 
+from monitor.alerts.desk import Desk
 from monitor.incidents import incidents
 from monitor.models import Kind
 from monitor.store import Delivery, Ground, Sending, Store, Tallied, Tally, Thread
@@ -24,6 +29,14 @@ ROOT = Path(__file__).parent.parent
 def store(store_url: str) -> Iterator[Store]:
     with Store.open(store_url) as opened:
         yield opened
+
+
+@pytest.fixture
+def shared(postgres: Postgres) -> Iterator[tuple[Store, str]]:
+    """A store that several processes may use, and where it is."""
+    url = postgres.new_database()
+    with Store.open(url) as opened:
+        yield opened, url
 
 
 def delivery(id: str = "d1", number: float = 0, **more: Any) -> Delivery:
@@ -62,7 +75,7 @@ def test_what_a_decision_writes_is_read_again(store):
     assert (who.since, who.digested) == (minute(0), minute(5))
     assert threads == [replace(told, data=b"newer")]
     assert none == []
-    assert store.outbox.due(minute(0), 10) == [delivery()]
+    assert due(store, minute(0)) == [delivery()]
     assert store.outbox.open_threads("desk") == [replace(told, data=b"newer")]
 
 
@@ -106,7 +119,7 @@ def test_events_and_what_is_decided_on_them_are_stored_together_or_not_at_all(st
         store.save_events([event], incidents([event]), fails)
     assert store.events() == []
     assert store.incidents() == []
-    assert store.outbox.due(minute(99), 10) == []
+    assert due(store, minute(99)) == []
 
 
 def test_what_is_sent_is_counted_once_and_not_due_any_more(store):
@@ -114,7 +127,7 @@ def test_what_is_sent_is_counted_once_and_not_due_any_more(store):
     store.outbox.sent(delivery(), minute(1))
     [row] = store.outbox.listed(tuple(Sending), 10)
     assert (row.state, row.attempts, row.finished) == (Sending.SENT, 1, minute(1))
-    assert store.outbox.due(minute(99), 10) == []
+    assert due(store, minute(99)) == []
     assert store.outbox.next_due() is None
     assert store.figures().counts[Tally(Tallied.ALERTS, first="webhook", second="sent")] == 1
     assert store.figures().deliveries == {}
@@ -126,7 +139,7 @@ def test_what_fails_is_due_again_later_and_then_given_up(store):
     [row] = store.outbox.listed(tuple(Sending), 10)
     assert (row.state, row.attempts, row.next) == (Sending.WAITING, 1, minute(2))
     assert len(row.error) == 200
-    assert store.outbox.due(minute(1), 10) == []
+    assert due(store, minute(1)) == []
     assert store.outbox.next_due() == minute(2)
     assert store.figures().deliveries == {("webhook", Sending.WAITING): 1}
     store.outbox.failed(delivery(), minute(3), "refused", None)
@@ -136,17 +149,120 @@ def test_what_fails_is_due_again_later_and_then_given_up(store):
     assert counts[Tally(Tallied.ALERTS, first="webhook", second="given_up")] == 1
     assert store.outbox.retry(["unknown"], minute(4)) == 0
     assert store.outbox.retry(None, minute(4)) == 1
-    [again] = store.outbox.due(minute(4), 10)
+    [again] = due(store, minute(4))
     assert (again.trying, again.attempts) == (minute(4), 2)
+
+
+def claimed(store: Store, key: str, number: float, until: float = 1000) -> str | None:
+    found = store.outbox.claim(key, minute(number), minute(until))
+    return found and found.id
+
+
+def waiting(store: Store, number: float) -> list[str]:
+    return [one.subscription for one in store.outbox.waiting(minute(number))]
 
 
 def test_a_subscription_in_trouble_waits_as_a_whole_and_others_do_not(store):
     added(store, delivery("d1"), delivery("d2"), delivery("d3", subscription="other"))
     store.outbox.postpone("desk", minute(10))
-    assert [row.id for row in store.outbox.due(minute(5), 10)] == ["d3"]
-    assert [row.id for row in store.outbox.due(minute(10), 10)] == ["d1", "d2", "d3"]
-    assert [row.id for row in store.outbox.due(minute(10), 10, without=["desk"])] == ["d3"]
-    assert [row.id for row in store.outbox.due(minute(10), 1)] == ["d1"]
+    assert waiting(store, 5) == ["other"]
+    assert waiting(store, 10) == ["other", "desk"]
+    assert claimed(store, "desk", 5) is None
+    assert claimed(store, "desk", 10) == "d1"
+
+
+def test_who_has_waited_longest_comes_first_and_of_each_the_message_that_is_due_first(store):
+    added(
+        store,
+        delivery("d1", next=minute(3)),
+        delivery("d2", next=minute(1)),
+        delivery("d3", 0, next=minute(2), subscription="b"),
+    )
+    assert waiting(store, 2) == ["desk", "b"]
+    assert claimed(store, "desk", 4) == "d2"
+
+
+def test_a_channel_that_was_down_for_a_day_is_looked_through_at_once(store):
+    """Thousands wait: what is looked at must not grow with their square."""
+    added(store, *(delivery(f"d{number}") for number in range(3000)))
+    began = time.perf_counter()
+    assert (waiting(store, 1), claimed(store, "desk", 1)) == (["desk"], "d0")
+    assert time.perf_counter() - began < 1.5
+
+
+def test_who_is_being_told_something_is_told_nothing_else_meanwhile(shared):
+    store, _ = shared
+    added(store, delivery("d1"), delivery("d2"))
+    first = store.outbox.claim("desk", minute(0), minute(3))
+    assert first is not None
+    assert (first.id, first.data) == ("d1", delivery().data)
+    assert claimed(store, "desk", 1) is None
+    assert waiting(store, 1) == []
+    store.outbox.sent(first, minute(1))
+    assert claimed(store, "desk", 1) == "d2"
+
+
+def test_a_claim_ends_when_it_failed_when_it_is_let_go_and_with_its_time(shared):
+    store, _ = shared
+    added(store, delivery("d1"))
+    assert claimed(store, "desk", 0) == "d1"
+    store.outbox.failed(delivery("d1"), minute(1), "refused", minute(1))
+    assert claimed(store, "desk", 1, until=3) == "d1"
+    assert claimed(store, "desk", 2.9) is None
+    assert claimed(store, "desk", 3, until=9) == "d1", "whoever claimed it was killed"
+    store.outbox.release(["d1"])
+    assert claimed(store, "desk", 4) == "d1"
+
+
+def test_a_file_is_one_process_alone_and_says_nothing_of_claims(tmp_path):
+    with Store.open(f"sqlite:{tmp_path}/s.db") as store:
+        added(store, delivery("d1"))
+        assert claimed(store, "desk", 0) == claimed(store, "desk", 1) == "d1"
+
+
+def test_several_that_claim_at_once_never_get_the_same_message_nor_two_of_one_subscriber(shared):
+    """As processes on one server do: each with connections of its own."""
+    store, store_url = shared
+    keys = [f"s{number % 5}" for number in range(40)]
+    added(store, *(delivery(f"d{number}", subscription=key) for number, key in enumerate(keys)))
+    got: list[tuple[str, str]] = []
+    together = threading.Barrier(6)
+
+    def work() -> None:
+        with Store.open(store_url) as mine:
+            together.wait()
+            for key in sorted(set(keys)):
+                found = mine.outbox.claim(key, minute(0), minute(9))
+                if found:
+                    got.append((key, found.id))
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert sorted(got) == [(f"s{number}", f"d{number}") for number in range(5)]
+
+
+def test_two_processes_that_decide_at_once_tell_it_once(store, store_url):
+    """The second sees what the first has decided, whoever was first to store the event."""
+    event = block("a.example", 0)
+    store.save_events([event], incidents([event]))
+    together = threading.Barrier(4)
+    desk = Desk(configured("[{to: 'json://desk.example', name: desk}]"), ())
+
+    def work() -> None:
+        with Store.open(store_url) as mine:
+            together.wait()
+            mine.outbox.decide(partial(desk.decide_at, now=minute(3)))
+
+    store.outbox.decide(lambda ground: ground.subscriber("desk", minute(-60)) and None)
+    workers = [threading.Thread(target=work) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [row.what for row in store.outbox.listed(tuple(Sending), 10)] == ["first"]
 
 
 def test_what_is_merged_stays_so_whatever_becomes_of_an_attempt(store):

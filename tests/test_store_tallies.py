@@ -138,7 +138,7 @@ def test_a_store_of_the_first_version_counts_on_from_what_it_has(store_url: str)
     with engine.begin() as connection:
         for statement in (
             "DROP TABLE deliveries", "DROP TABLE threads", "DROP TABLE subscriptions", "DROP TABLE tallies",
-            "ALTER TABLE latest DROP COLUMN outcome",
+            "ALTER TABLE latest DROP COLUMN outcome", "DROP INDEX ix_events_changed", "ALTER TABLE events DROP COLUMN changed",
             f"UPDATE {VERSION_TABLE} SET version_num = 'v0001'",
         ):  # fmt: skip
             connection.execute(text(statement))

@@ -10,12 +10,14 @@ from collections.abc import Iterable
 
 import msgspec
 
+from monitor.alerts import passage
 from monitor.alerts.order import Order, Outcome
 
 _MOST_ORDER = 4 * 1024 * 1024
 _MISSING = "needs the extra alerts: pip install 'almenara[alerts]'"
 # What is looked for in others' words -> ours.
 _PROBLEMS = {
+    "the proxy refuses": "the proxy refuses",
     "authentication": "the login is refused",
     "connection refused": "the connection is refused",
     "name or service not known": "its name cannot be found",
@@ -28,6 +30,7 @@ _PROBLEMS = {
     "connection reset": "the connection was reset",
     "connection unexpectedly closed": "the connection was closed",
 }
+_OUTSIDE = "it does not go through a proxy"
 _STATUS = re.compile(r"error ?[=:] ?\(?([1-5]\d\d)\b|\berror=([1-5]\d\d)")
 _REPLY = re.compile(r"\(([45]\d\d), b?['\"]")  # of a mail server
 
@@ -51,6 +54,9 @@ def main() -> None:
 
 def _problem(order: Order) -> str | None:
     """None where it was sent."""
+    outside: list[str] = []
+    if order.proxy is not None:
+        passage.confine(order.proxy, outside.append)
     try:
         import apprise
         from apprise.plugins.email import NotifyEmail
@@ -73,7 +79,9 @@ def _problem(order: Order) -> str | None:
     sending = apprise.Apprise(asset=asset)
     sending.add(service)
     done = sending.notify(body=body, title=title, body_format=form)
-    return None if done else _words(heard.lines)
+    if done:
+        return None
+    return _OUTSIDE if outside else _words(heard.lines)
 
 
 def _headers(order: Order) -> dict[str, str]:

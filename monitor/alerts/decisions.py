@@ -1,7 +1,8 @@
 """What people are told, and when: a pure function of what is stored, of what was told before, and of the time.
 
 One incident is one thread. Its beginning and its end are told at once, what happens in between is gathered. What comes
-and goes is told to be back, and from then on its end must last: half an hour, then an hour, and so on.
+and goes is told to be back, and from then on its end must last: half an hour, then an hour, and so on. The same holds of
+what is believed, and then is not, and then is again: its second correction must last as an end must.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ MOST_HOLD = timedelta(hours=6)
 
 
 def continues(memory: Memory, subject: Subject) -> bool:
-    """Is the subject what that thread is about, or the same block come back?"""
+    """Is the subject what that thread is about, or the same block: still, or come back, whatever incident it is in now?"""
     if subject.id in memory.incidents:
         return True
     returned = {pair_of(event): event for event in subject.events if event.confidence > 0}
@@ -28,7 +29,10 @@ def continues(memory: Memory, subject: Subject) -> bool:
 
 
 def _is_soon_after(event: Event, before: Told) -> bool:
-    return before.ended is not None and timedelta() <= event.started - before.ended <= SAME_THREAD
+    """What was told to be untrue may come back as what it was, with the beginning that it had."""
+    if before.ended is None:
+        return True
+    return (before.denied or event.started >= before.ended) and event.started - before.ended <= SAME_THREAD
 
 
 class _Now(Struct, frozen=True, kw_only=True):
@@ -49,15 +53,26 @@ def decide(
     found = _seen(terms, subject, memory, now)
     if memory is None:
         return _first(subject, found, now, since)
-    changes = _changes(terms, found, memory, now)
-    after = _after(subject, found, memory, changes, now)
-    what = _what(memory, after, changes)
-    if what is What.UPDATE and not (at_once or changes.withdrawn or _waited(terms, memory, now)):
-        return None
-    if what is None:
-        return Step(what=None, changes=changes, events={}, memory=after) if found.lost else None
+    noted = _noted(subject, found, memory, now)
+    changes = _changes(terms, found, noted, now)
+    after = _after(found, noted, changes, now)
+    what = _what(noted, after, changes)
+    waits = what is What.UPDATE or (what is What.WITHDRAWN and noted.over)
+    if what is None or (waits and not (at_once or _is_time(terms, noted, changes, now))):
+        return Step(what=None, changes=Changes(), events={}, memory=noted) if noted != memory else None
     number, last = memory.number + 1, now
     return Step(what=what, changes=changes, events=found.events, memory=replace(after, number=number, last=last))
+
+
+def _noted(subject: Subject, found: _Now, memory: Memory, now: datetime) -> Memory:
+    """What is to be remembered though nothing is told: what went elsewhere, and since when something is in doubt."""
+    incidents = tuple(dict.fromkeys((*memory.incidents, *subject.incidents)))
+    pairs = {}
+    for pair, before in memory.pairs.items():
+        if pair not in found.lost:
+            doubted = (before.doubted or now) if pair in found.denied and not before.denied else None
+            pairs[pair] = replace(before, doubted=doubted)
+    return replace(memory, incidents=incidents, pairs=pairs)
 
 
 def _first(subject: Subject, found: _Now, now: datetime, since: datetime) -> Step | None:
@@ -108,29 +123,34 @@ def _changes(terms: Terms, found: _Now, memory: Memory, now: datetime) -> Change
                 left.append(pair)
         elif more := tuple(method for method in event.methods if method not in before.methods):
             methods[pair] = more
+    withdrawn = [
+        pair
+        for pair, before in memory.pairs.items()
+        if before.doubted is not None and now - before.doubted >= _hold(terms, before.returns)
+    ]
     return Changes(
-        joined=tuple(joined), left=tuple(left), back=tuple(back), withdrawn=found.denied, methods=methods,
+        joined=tuple(joined), left=tuple(left), back=tuple(back), withdrawn=tuple(withdrawn), methods=methods,
     )  # fmt: skip
 
 
 def _hold(terms: Terms, returns: int) -> timedelta:
-    """How long an end must last before it is told: nothing the first time, longer each time it did not."""
+    """How long an end or a doubt must last before it is told: nothing the first time, longer each time it did not."""
     if not returns:
         return timedelta()
     return min(timedelta(seconds=terms.hold_s * 2.0 ** min(returns - 1, 30)), MOST_HOLD)
 
 
-def _after(subject: Subject, found: _Now, memory: Memory, changes: Changes, now: datetime) -> Memory:
+def _after(found: _Now, memory: Memory, changes: Changes, now: datetime) -> Memory:
     """What has been told when all changes are."""
-    gone = {*found.lost, *found.denied}
-    pairs = {pair: before for pair, before in memory.pairs.items() if pair not in gone}
+    pairs = dict(memory.pairs)
     for pair in (*changes.joined, *changes.left, *changes.methods):
         pairs[pair] = told(found.events[pair], pairs.get(pair))
     for pair in changes.back:
         again = told(found.events[pair], pairs[pair])
         pairs[pair] = replace(again, returns=again.returns + 1)
-    incidents = tuple(dict.fromkeys((*memory.incidents, *subject.incidents)))
-    return replace(memory, incidents=incidents, pairs=pairs)
+    for pair in changes.withdrawn:
+        pairs[pair] = replace(pairs[pair], ended=now, denied=True, doubted=None)
+    return replace(memory, pairs=pairs)
 
 
 def _what(memory: Memory, after: Memory, changes: Changes) -> What | None:
@@ -139,9 +159,12 @@ def _what(memory: Memory, after: Memory, changes: Changes) -> What | None:
     if memory.over:
         return None if after.over and not changes.withdrawn else (What.WITHDRAWN if after.over else What.AGAIN)
     if after.over:
-        return What.WITHDRAWN if not after.pairs else What.END
+        return What.WITHDRAWN if all(one.denied for one in after.pairs.values()) else What.END
     return What.UPDATE
 
 
-def _waited(terms: Terms, memory: Memory, now: datetime) -> bool:
-    return now - memory.last >= timedelta(seconds=terms.gather_s)
+def _is_time(terms: Terms, memory: Memory, changes: Changes, now: datetime) -> bool:
+    """Has enough been gathered? A correction does not wait; those that follow it do."""
+    corrected = any(one.denied and one.ended == memory.last for one in memory.pairs.values())
+    waited = now - memory.last >= timedelta(seconds=terms.gather_s)
+    return waited or (bool(changes.withdrawn) and not corrected)

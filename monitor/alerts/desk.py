@@ -69,13 +69,11 @@ class _Deciding:
             return
         told = self._recalled()
         subjects = _subjects(incidents, others, self._terms)
-        steps = [
-            (thread, step)
-            for subject in [*subjects, *self._left_over(subjects, told)]
-            if (found := self._next(subject, told)) is not None
-            for thread, step in (found,)
-        ]
-        self._write(steps, told, digest=hour is not None)
+        by_thread: dict[str, list[Subject]] = {}
+        for subject in [*subjects, *self._left_over(subjects, told)]:
+            by_thread.setdefault(self._thread_of(subject, told), []).append(subject)
+        steps = {thread: self._next(thread, _together(found), told) for thread, found in by_thread.items()}
+        self._write([(thread, step) for thread, step in steps.items() if step], told, digest=hour is not None)
         if hour is not None:
             self._ground.digested(self._subscription.key, hour)
 
@@ -99,8 +97,7 @@ class _Deciding:
         incidents = self._ground.incidents_named(sorted(ids)).values()
         return _subjects(list(incidents), list(self._ground.events_named(sorted(ids)).values()), self._terms)
 
-    def _next(self, subject: Subject, told: _Told) -> tuple[str, Step] | None:
-        thread = self._thread_of(subject, told)
+    def _next(self, thread: str, subject: Subject, told: _Told) -> Step | None:
         memory = told.memories.get(thread)
         if memory is not None and memory.number == 0:
             memory = None  # nothing of it was ever sent
@@ -108,12 +105,11 @@ class _Deciding:
         step = self._step(whole, memory)
         if step is None:
             return None
-        if step.what is not None and thread in told.held:
+        if thread in told.held:  # these are merged: all that they would have told is told now
             before = told.before[thread]
             step = self._step(whole, before, at_once=True) or _nothing(before, self._now)
         told.before.setdefault(thread, memory)
-        told.memories[thread] = step.memory
-        return thread, replace(step, revision=subject.revision)
+        return replace(step, revision=subject.revision)
 
     def _thread_of(self, subject: Subject, told: _Told) -> str:
         """Where it is told: its own thread, or one that it goes on in."""
@@ -127,7 +123,7 @@ class _Deciding:
         """With what the thread told of before: other incidents, and events that have left it."""
         if memory is None:
             return subject
-        others = [id for id in memory.incidents if id != subject.id]
+        others = [id for id in memory.incidents if id not in subject.incidents]
         earlier = self._ground.incidents_named(others).values()
         events = self._ground.events_named(others)  # an outage is its own
         events |= {event.id: event for incident in earlier for event in incident.events}
@@ -165,6 +161,13 @@ class _Deciding:
             id=letter.id, subscription=self._subscription.key, channel=self._subscription.channel, thread=letter.thread,
             what=letter.what.value, state=Sending.WAITING, created=now, trying=now, next=now, data=letters.encoded(letter),
         ))  # fmt: skip
+
+
+def _together(subjects: Sequence[Subject]) -> Subject:
+    """What one thread is about: an incident that lost what another has now would be told as over else."""
+    incidents = dict.fromkeys(id for one in subjects for id in one.incidents)
+    events = {event.id: event for one in subjects for event in one.events}
+    return replace(subjects[-1], incidents=tuple(incidents), events=tuple(events.values()))
 
 
 def _nothing(before: Memory | None, now: datetime) -> Step:

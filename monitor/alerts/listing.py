@@ -12,7 +12,9 @@ from rich.text import Text
 
 from monitor.alerts import letters, messages
 from monitor.alerts.channels.webhook import secret_of
+from monitor.alerts.problems import problem_words
 from monitor.alerts.subscriptions import Subscription, subscribed
+from monitor.alerts.threads import WORDS
 from monitor.config import Config
 from monitor.language import Words, here
 from monitor.messages import N_
@@ -133,8 +135,8 @@ def _table(found: Sequence[Delivery], words: Words) -> Table:
         if one.state is Sending.WAITING and one.attempts:
             state.append(words.text(", again {time}", time=local_and_utc(one.next)))
         table.add_row(
-            local_and_utc(one.created), printable(one.subscription, 40), one.what, state, str(one.attempts),
-            printable(one.error, 60), one.id,
+            local_and_utc(one.created), printable(one.subscription, 40), words.gettext(WORDS.get(one.what, one.what)), state,
+            str(one.attempts), printable(problem_words(words, one.error), 60), one.id,
         )  # fmt: skip
     return table
 

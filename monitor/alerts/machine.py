@@ -58,6 +58,9 @@ def _alert(letter: Letter, part: Part | None, subscription: Subscription, status
     events, link = list(part.events.values()), messages.link(subscription, part)
     info |= _judged(part.what, events) | {"web": link}
     changes = {name: _pairs(part, getattr(part.changes, name)) for name in ("joined", "left", "back", "withdrawn")}
+    changes["changed"] = [
+        _pair(id, part.events[id]) | {"fields": list(fields)} for id, fields in part.changes.changed.items()
+    ]
     return about | {
         "thread": part.thread, "number": part.number, "what": part.what.value, "changes": changes, "info": info,
         "exchange": exchange.row(subscription.words, events, link),

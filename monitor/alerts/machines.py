@@ -3,8 +3,18 @@
 from datetime import datetime
 
 from monitor.alerts.terms import Terms, wanted
-from monitor.alerts.threads import Changes, Memory, Step, Subject, What, told
+from monitor.alerts.threads import Changes, Memory, Step, Subject, Told, What, told
 from monitor.models import Event
+
+FIELDS = (
+    "network",
+    "methods",
+    "started",
+    "ended",
+    "confidence",
+    "measurements",
+    "probes",
+)  # of an event, that may change
 
 
 def decide(terms: Terms, subject: Subject, memory: Memory | None, now: datetime, *, since: datetime) -> Step | None:
@@ -26,12 +36,21 @@ def decide(terms: Terms, subject: Subject, memory: Memory | None, now: datetime,
     pairs = {id: told(event) for id, event in events.items()}
     first, number = (memory.first, memory.number + 1) if memory else (now, 1)
     after = Memory(incidents=subject.incidents, pairs=pairs, first=first, last=now, number=number, seen=seen)
+    before = memory.seen if memory else {}
     changes = Changes(
         joined=tuple(id for id in pairs if id not in known),
-        left=tuple(id for id, one in known.items() if one.ended is None and (id not in pairs or pairs[id].ended)),
+        left=tuple(id for id, one in known.items() if id not in pairs or (one.ended is None and pairs[id].ended)),
         back=tuple(id for id, one in known.items() if one.ended and id in pairs and pairs[id].ended is None),
+        changed={
+            id: _differing(known[id], one) for id, one in pairs.items() if id in known and seen[id] != before.get(id)
+        },
     )
     return Step(what=_what(memory, after), changes=changes, events=events, memory=after)
+
+
+def _differing(before: Told, now: Told) -> tuple[str, ...]:
+    """Something always: where it is a range or another detail, the revision."""
+    return tuple(name for name in FIELDS if getattr(before, name) != getattr(now, name)) or ("revision",)
 
 
 def _is_past(events: list[Event], since: datetime) -> bool:

@@ -6,6 +6,7 @@ from html import escape
 
 from msgspec import Struct
 
+from monitor import backing
 from monitor.alerts import phrases
 from monitor.alerts.letters import Letter, Part
 from monitor.alerts.subscriptions import Subscription
@@ -80,11 +81,11 @@ class _Writing:
     def single(self, letter: Letter, part: Part) -> Message:
         """One thread's message."""
         subject, news = self._line(part), list(self._news(part))
-        facts = [self._time(part), *self._how(part), *self._sure(part)] if part.events else []
+        facts = self._facts(part)
         address = link(self._subscription, part)
         short = self._fitted([subject + ".", *news, *facts], address)
         sections = [_Section("", [f"{subject}.", *news])]
-        if part.events:
+        if facts:
             sections += self._sections(part)
         return self._forms(subject, short, [*sections, self._about(letter, part)])
 
@@ -95,10 +96,7 @@ class _Writing:
         lines = [self._line(part) for part in parts]
         sections = []
         for part, line in zip(parts[:MOST_LISTED], lines, strict=False):
-            told = [
-                *self._news(part),
-                *([self._time(part), *self._how(part), *self._sure(part)] if part.events else []),
-            ]
+            told = [*self._news(part), *self._facts(part)]
             address = link(self._subscription, part)
             sections.append(_Section(line, told + ([address] if address else [])))
         left = len(parts) - MOST_LISTED
@@ -116,7 +114,7 @@ class _Writing:
         return headline if part.what is What.FIRST else self._words.text(_SUBJECTS[part.what], headline=headline)
 
     def _headline(self, part: Part) -> str:
-        if part.events:
+        if part.events and part.what is not What.WITHDRAWN:
             return phrases.headline(self._words, list(part.events.values()))
         return self._words.text("what was told of {pairs}", pairs=self._pairs(part, part.changes.withdrawn))
 
@@ -126,8 +124,12 @@ class _Writing:
         if part.what in (What.UPDATE, What.END, What.AGAIN, What.WITHDRAWN):
             if changes.joined:
                 yield w.text("Newly affected: {pairs}.", pairs=self._pairs(part, changes.joined))
-            if changes.back:
-                yield w.text("Affected again: {pairs}.", pairs=self._pairs(part, changes.back))
+            back = [pair for pair in changes.back if not _was_denied(part, pair)]
+            if back:
+                yield w.text("Affected again: {pairs}.", pairs=self._pairs(part, back))
+            if len(back) < len(changes.back):
+                confirmed = [pair for pair in changes.back if pair not in back]
+                yield w.text("True after all, by newer measurements: {pairs}.", pairs=self._pairs(part, confirmed))
             if changes.left and part.what is not What.END:
                 yield w.text("No longer affected: {pairs}.", pairs=self._pairs(part, changes.left))
             for method in dict.fromkeys(method for more in changes.methods.values() for method in more):
@@ -155,6 +157,12 @@ class _Writing:
             return where
         return self._words.text("{site} on {network}", site=phrases.host(known.site), network=where)
 
+    def _facts(self, part: Part) -> list[str]:
+        """What is, or was; a correction says what was not."""
+        if not part.events or part.what is What.WITHDRAWN:
+            return []
+        return [self._time(part), *self._how(part), *self._sure(part)]
+
     def _time(self, part: Part) -> str:
         w, events = self._words, list(part.events.values())
         going_on = [event for event in events if event.ended is None]
@@ -180,7 +188,7 @@ class _Writing:
     def _sure(self, part: Part) -> list[str]:
         w, events = self._words, list(part.events.values())
         measured = sum(event.measurements for event in events)
-        probes = max(event.probes for event in events)
+        probes = backing.probes(events)
         rests = w.many("{count} measurement", "{count} measurements", measured)
         by = w.many("by {count} probe", "by {count} probes", probes)
         share = w.percent(min(event.confidence for event in events))
@@ -236,7 +244,9 @@ class _Writing:
         else:
             yield w.text("Why. Nobody is accused.")
         if max(event.probes for event in events) <= 1:
-            yield w.text("Whether others see the same: a single probe measured it.")
+            alone = N_("Whether others see the same: a single probe measured it.")
+            several = N_("Whether others see the same: on each network a single probe measured it.")
+            yield w.text(alone if backing.probes(events) <= 1 else several)
         if any(event.started_range[0] is None for event in events):
             yield w.text("When it really began: it was so at the first measurement.")
         if any(event.ended is None for event in events):
@@ -276,6 +286,10 @@ class _Writing:
         shown = [section for section in sections if section.lines or section.heading]
         line = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
         return Message(subject=line, short=short, full=_text(shown), html=_html(shown, self._words.code))
+
+
+def _was_denied(part: Part, pair: str) -> bool:
+    return part.before is not None and pair in part.before.pairs and part.before.pairs[pair].denied
 
 
 def _text(sections: Sequence[_Section]) -> str:

@@ -4,9 +4,10 @@ from msgspec import Struct
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What the process is to send. thread, delivery: for mail's headers."""
+    """What the process is to send. thread, delivery: for mail's headers. proxy: nothing may leave but through it."""
 
     url: str
+    proxy: str | None
     subject: str
     short: str
     html: str

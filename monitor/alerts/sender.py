@@ -2,12 +2,12 @@
 
 A message that did not arrive is tried again, soon at first, then every two hours, and given up after a day: that is told
 in the log, in `almenara alerts`, in /healthz and in metrics. Each may arrive twice (a kill, an answer that was lost):
-its id stays the same.
+its id stays the same. Several processes may send from one store: who sends a message has claimed it for a while.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import Any, TypeVar
@@ -15,9 +15,11 @@ from typing import Any, TypeVar
 from monitor.alerts import letters, threads
 from monitor.alerts.channels import alertmanager, choice
 from monitor.alerts.channels.plumbing import Undelivered
+from monitor.alerts.places import Place, Places
+from monitor.alerts.problems import problem_words
 from monitor.alerts.subscriptions import Subscription
 from monitor.journal import say, spoken
-from monitor.store import Delivery, Sending, Store, StoreError
+from monitor.store import Delivery, Sending, Store, StoreError, Waiting
 from monitor.survival import survived
 
 FIRST_PAUSE_S = 15.0
@@ -25,7 +27,7 @@ MOST_PAUSE_S = 7200.0
 JITTER = 0.2  # so that receivers that come back are not met by all at once
 GIVE_UP = timedelta(days=1)
 LOOK_S = 10.0  # for what another process wants to have tried again
-AT_ONCE = 4  # subscriptions
+CLAIMED = timedelta(minutes=3)  # longer than any channel takes
 REMIND_S = 240.0  # Alertmanager
 STORE_PAUSE_S = 5.0  # while it is in trouble
 _GONE = "nobody subscribes to it any more"
@@ -42,6 +44,8 @@ class Sender:
         self._store, self._first_pause_s, self._chance = store, pause_s, SystemRandom()
         self._subscriptions: dict[str, Subscription] = {}
         self._under_way: dict[str, asyncio.Task[None]] = {}
+        self._claimed: dict[str, str] = {}
+        self._places = Places()
         self._failing: set[str] = set()
         self._awake = asyncio.Event()
 
@@ -71,43 +75,63 @@ class Sender:
             for task in left:
                 task.cancel()
             await asyncio.gather(*left, return_exceptions=True)
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        """Of what is claimed and not sent, so that another need not wait."""
+        if self._claimed:
+            try:
+                await asyncio.to_thread(self._store.outbox.release, list(self._claimed.values()))
+            except StoreError:
+                return  # the claims end by themselves
 
     async def _begin(self) -> float:
         """Begin with all that is due; how long there is nothing to do, in seconds."""
         outbox, now = self._store.outbox, _now()
         try:
-            while len(self._under_way) < AT_ONCE:
-                found = await asyncio.to_thread(outbox.due, now, 1, tuple(self._under_way))
-                if not found:
-                    break
-                self._start(found[0])
+            pause_s = LOOK_S
+            for one in self._in_turn(await asyncio.to_thread(outbox.waiting, now)):
+                pause_s = min(pause_s, await self._begin_with(one))
             soonest = await asyncio.to_thread(outbox.next_due)
             left = await asyncio.to_thread(outbox.left)
         except StoreError:
             return STORE_PAUSE_S
         self.undelivered = sum(number for (_, state), number in left.items() if state is Sending.GIVEN_UP)
         if soonest is None or soonest <= now:  # those that are due wait for those that are under way
-            return LOOK_S
-        return min(LOOK_S, (soonest - now).total_seconds())
+            return pause_s
+        return min(pause_s, (soonest - now).total_seconds())
 
-    def _start(self, one: Delivery) -> None:
-        """One at a time for each subscription."""
-        task = asyncio.create_task(self._finished(one))
-        self._under_way[one.subscription] = task
+    def _in_turn(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
+        """Who could be told the last time comes first; who is being told now waits for that."""
+        others = [one for one in waiting if one.subscription not in self._places]
+        return sorted(others, key=lambda one: one.subscription in self._failing)
 
-    async def _finished(self, one: Delivery) -> None:
-        try:
-            await survived(self._deliver(one), f"sending message {one.id}")
-        finally:
-            self._under_way.pop(one.subscription, None)
-            self._awake.set()
+    async def _begin_with(self, one: Waiting) -> float:
+        """With one message of theirs, where there is a place; after how many seconds to look again."""
+        key, in_trouble = one.subscription, one.subscription in self._failing
+        if not self._places.are_free(one.channel, in_trouble=in_trouble):
+            return LOOK_S if in_trouble else self._places.make_free(one.channel)
+        now = _now()
+        found = await asyncio.to_thread(self._store.outbox.claim, key, now, now + CLAIMED)
+        if found is not None:
+            self._claimed[key] = found.id
+            place = self._places.take(key, one.channel, in_trouble=in_trouble)
+            self._under_way[key] = asyncio.create_task(self._finished(found, place))
+        return LOOK_S
 
-    async def _deliver(self, one: Delivery) -> None:
+    async def _finished(self, one: Delivery, place: Place) -> None:
+        await survived(self._deliver(one, place), f"sending message {one.id}")
+        self._claimed.pop(one.subscription, None)
+        self._places.leave(one.subscription)
+        self._under_way.pop(one.subscription, None)
+        self._awake.set()
+
+    async def _deliver(self, one: Delivery, place: Place) -> None:
         subscription = self._subscriptions.get(one.subscription)
         if subscription is None:
             await self._recorded(self._store.outbox.failed, one, _now(), _GONE, None)
             return
-        outcome = await survived(_carried(one, subscription), f"sending message {one.id}")
+        outcome = await survived(_carried(one, subscription, place), f"sending message {one.id}")
         if outcome is None:
             outcome = Undelivered("a bug in this program; its log says more", refused=True)
         if isinstance(outcome, Undelivered):
@@ -115,7 +139,8 @@ class Sender:
             return
         await self._recorded(self._store.outbox.sent, one, _now())
         self._failing.discard(one.subscription)
-        say("alert", spoken().text("told {name} ({what})", name=one.subscription, what=one.what), **_fields(one))
+        what = spoken().gettext(threads.WORDS.get(one.what, one.what))
+        say("alert", spoken().text("told {name} ({what})", name=one.subscription, what=what), **_fields(one))
 
     async def _try_again(self, one: Delivery, problem: Undelivered) -> None:
         now = _now()
@@ -128,7 +153,7 @@ class Sender:
 
     def _tell(self, one: Delivery, problem: Undelivered, again: datetime | None) -> None:
         """Once when a channel begins to fail, and of each message that is given up."""
-        values = {"name": one.subscription, "problem": str(problem)}
+        values = {"name": one.subscription, "problem": problem_words(spoken(), str(problem))}
         if again is None:
             text = spoken().text("{name} was not told, and it is given up: {problem}; see almenara alerts", **values)
             say("alert_given_up", text, level=logging.ERROR, problem=str(problem), **_fields(one))
@@ -170,12 +195,15 @@ class Sender:
                 await asyncio.sleep(STORE_PAUSE_S)
 
 
-async def _carried(one: Delivery, subscription: Subscription) -> Undelivered | bool:
+async def _carried(one: Delivery, subscription: Subscription, place: Place) -> Undelivered | bool:
     """True, or why it did not arrive."""
     try:
-        await choice.send(letters.decoded(one.data), subscription)
+        async with place.limit:
+            await choice.send(letters.decoded(one.data), subscription)
     except Undelivered as exc:
         return exc
+    except TimeoutError:  # it was slow, and others wait
+        return Undelivered("no answer in time")
     return True
 
 

@@ -10,10 +10,12 @@ from zoneinfo import ZoneInfo
 import msgspec
 from msgspec import Struct
 
+from monitor import system_errors
 from monitor.alerts.terms import Terms
 from monitor.config import Config, SiteConfig, placed
-from monitor.config_alerts import OWN_CHANNELS, AlertConfig, recipient, secret
+from monitor.config_alerts import MAIL, NOT_BY_PROXY, OWN_CHANNELS, AlertConfig, recipient, secret
 from monitor.language import Words, available, words
+from monitor.messages import Said
 from monitor.sites import site_name
 
 _MOST_SECRET = 4096  # bytes of a file
@@ -26,7 +28,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     """key: its name, everywhere but in the configuration. channel: webhook, alertmanager, or Apprise's word for it.
 
     url: with all its secrets: for the channel's eyes only. secret: that signs a webhook; None: this installation's own.
-    evidence: where the pages are, for everyone; None: nowhere.
+    proxy: nothing goes to the channel but through it. evidence: where the pages are, for everyone; None: nowhere.
     """
 
     key: str
@@ -34,6 +36,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
     url: str
     secret: str | None
     settings: AlertConfig
+    proxy: str | None = None
     evidence: str | None = None
 
     @property
@@ -71,7 +74,8 @@ def subscribed(config: Config, file: Path | None) -> tuple[Subscription, ...]:
     names = Counter(one.key for one in found)
     for number, one in enumerate(found):
         if one.settings.name is not None and names[one.key] > 1:
-            raise placed(file, f"alerts[{number}].name", f"expected a name of its own, {one.key} is taken")
+            problem = Said("expected a name of its own, {name} is taken", name=one.key)
+            raise placed(file, f"alerts[{number}].name", problem)
     return tuple(_apart(found))
 
 
@@ -86,15 +90,49 @@ def _apart(found: Sequence[Subscription]) -> Iterable[Subscription]:
 def _subscription(config: Config, file: Path | None, number: int, entry: AlertConfig) -> Subscription:
     path = f"alerts[{number}]"
     if entry.language not in available():
-        known = " or ".join(available())
-        raise placed(file, f"{path}.language", f"expected a language there is: {known}; got {entry.language!r}")
+        problem = Said(
+            "expected a language there is: {known}; got {value}",
+            known=", ".join(available()),
+            value=repr(entry.language),
+        )
+        raise placed(file, f"{path}.language", problem)
     to = _looked_up(entry.to, file, f"{path}.to", recipient)
     signing = None if entry.secret is None else _looked_up(entry.secret, file, f"{path}.secret", secret)
     channel, _, rest = to.partition(":")
+    proxy = _proxy(config, file, path, entry)
+    if proxy is not None and not _is_reached(channel, proxy):
+        raise placed(file, f"{path}.to", _unreachable(channel))
     return Subscription(
         key=entry.name or f"{channel}-{_digest(to)}", channel=channel, url=rest if channel in OWN_CHANNELS else to,
-        secret=signing, settings=entry, evidence=config.web.public,
+        secret=signing, settings=entry, proxy=proxy, evidence=config.web.public,
     )  # fmt: skip
+
+
+def _proxy(config: Config, file: Path | None, path: str, entry: AlertConfig) -> str | None:
+    """The one it is told through: its own, or a vantage's."""
+    if entry.via is None:
+        return entry.proxy
+    if entry.proxy is not None:
+        raise placed(file, f"{path}.via", Said("expected proxy or via, not both"))
+    found = next((vantage for vantage in config.vantages if vantage.name == entry.via), None)
+    if found is None:
+        raise placed(file, f"{path}.via", Said("expected the name of a vantage, got {name}", name=entry.via))
+    if found.via is None or found.via.proxy is None:
+        problem = Said(
+            "expected a vantage that is a proxy: alerts cannot choose an interface, and {name} is none", name=entry.via
+        )
+        raise placed(file, f"{path}.via", problem)
+    return found.via.proxy
+
+
+def _is_reached(channel: str, proxy: str) -> bool:
+    return channel not in NOT_BY_PROXY and not (channel in MAIL and proxy.startswith("https:"))
+
+
+def _unreachable(channel: str) -> Said:
+    if channel in MAIL:
+        return Said("expected a proxy that mail can go through: socks5:// or http://")
+    return Said("expected a channel that can be reached through a proxy, {channel}: cannot", channel=channel)
 
 
 def _looked_up(value: str, file: Path | None, key: str, reader: object) -> str:
@@ -104,16 +142,21 @@ def _looked_up(value: str, file: Path | None, key: str, reader: object) -> str:
         return value
     found = _from_file(where, file, key) if kind == "file" else os.environ.get(where)
     if not found:
-        raise placed(file, key, f"expected something in {'the file' if kind == 'file' else 'the variable'} {where}")
+        file_is_empty = Said("expected something in the file {name}", name=where)
+        raise placed(
+            file,
+            key,
+            file_is_empty if kind == "file" else Said("expected something in the variable {name}", name=where),
+        )
     try:
         return _checked(found.strip(), reader)
     except ValueError as exc:
-        raise placed(file, key, f"in {where}: {exc}") from None
+        raise placed(file, key, Said("in {name}: {problem}", name=where, problem=exc)) from None
 
 
 def _checked(value: str, reader: object) -> str:
     if value.startswith(("file:", "environment:")) or not callable(reader):
-        raise ValueError("expected the value itself")
+        raise ValueError(Said("expected the value itself"))
     return str(reader(value))
 
 
@@ -122,9 +165,9 @@ def _from_file(where: str, file: Path | None, key: str) -> str:
         with ((file.parent if file else Path()) / Path(where).expanduser()).open("rb") as opened:
             return opened.read(_MOST_SECRET).decode().split("\n")[0]
     except OSError as exc:
-        raise placed(file, key, f"{where}: {(exc.strerror or 'cannot be read').lower()}") from None
+        raise placed(file, key, Said("{file}: {problem}", file=where, problem=system_errors.problem(exc))) from None
     except UnicodeDecodeError:
-        raise placed(file, key, f"{where}: expected text in UTF-8") from None
+        raise placed(file, key, Said("{name}: expected text in UTF-8", name=where)) from None
 
 
 def _digest(to: str) -> str:

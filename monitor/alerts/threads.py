@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from monitor.events import network_key
+from monitor.messages import N_
 from monitor.models import Event, Kind, Network
 
 
@@ -28,8 +29,19 @@ class What(StrEnum):
     TEST = "test"
 
 
+# For people.
+WORDS: Mapping[str, str] = {
+    What.FIRST: N_("first"), What.UPDATE: N_("update"), What.AGAIN: N_("again"), What.END: N_("end"), What.OVER: N_("over"),
+    What.WITHDRAWN: N_("withdrawn"), What.DIGEST: N_("digest"), What.TEST: N_("test"),
+}  # fmt: skip
+
+
 class Told(Struct, frozen=True, kw_only=True):
-    """A site on a network, as it was told last. returns: how often it came back after it was told as over."""
+    """A site on a network, as it was told last. returns: how often it came back after it was told as over, or as untrue.
+
+    denied: it was told to be untrue, when `ended` says. doubted: since when nobody believes in it, which was not told.
+    The others as the event had them.
+    """
 
     event: str
     site: str | None
@@ -38,6 +50,12 @@ class Told(Struct, frozen=True, kw_only=True):
     ended: datetime | None
     kind: Kind = Kind.BLOCKING
     returns: int = 0
+    denied: bool = False
+    doubted: datetime | None = None
+    started: datetime | None = None
+    confidence: float = 0.0
+    measurements: int = 0
+    probes: int = 0
 
 
 class Memory(Struct, frozen=True, kw_only=True):
@@ -57,13 +75,17 @@ class Memory(Struct, frozen=True, kw_only=True):
 
 
 class Changes(Struct, frozen=True, kw_only=True):
-    """What is new since the last message of the thread, as pairs. methods: those that were not told before."""
+    """What is new since the last message of the thread, as pairs. methods: those that were not told before.
+
+    changed: for programs, which fields of an event have another value.
+    """
 
     joined: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
     back: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
     methods: Mapping[str, tuple[str, ...]] = {}
+    changed: Mapping[str, tuple[str, ...]] = {}
 
     def any(self) -> bool:
         """Is there anything?"""
@@ -107,6 +129,7 @@ def told(event: Event, before: Told | None = None) -> Told:
     return Told(
         event=event.id, site=event.site, network=event.network, ended=event.ended, kind=event.kind,
         methods=tuple(dict.fromkeys((*known, *event.methods))), returns=before.returns if before else 0,
+        started=event.started, confidence=event.confidence, measurements=event.measurements, probes=event.probes,
     )  # fmt: skip
 
 

@@ -1,7 +1,7 @@
 """Events, incidents and the service's small state."""
 
-from collections.abc import Sequence
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
@@ -14,12 +14,14 @@ from monitor.store.ground import Decide, Ground
 from monitor.store.names import Key, as_number, storable
 from monitor.store.packing import encoded
 from monitor.store.reading import narrowed
-from monitor.store.schema import KINDS, Word, events, incidents, microseconds, state
+from monitor.store.schema import KINDS, Word, events, incidents, microseconds, moment, state
 from monitor.store.wanted import WantedEvents
 
 # Of the measurements around an event these are kept with it: how it was before and after.
 PADDING = timedelta(hours=1)
 _PADDING = PADDING // timedelta(microseconds=1)
+
+_AT_ONCE = 500
 
 _event = msgspec.json.Decoder(Event)
 _incident = msgspec.json.Decoder(Incident)
@@ -33,11 +35,13 @@ def save(
     with database.writing() as connection:
         sites: set[Key] = {(Word.SITE, storable(event.site)) for event in newest.values() if event.site is not None}
         numbers = database.names.numbers(database, connection, sites)
-        rows = [_row(id, event, numbers) for id, event in sorted(newest.items())]
+        changed = _changed(database, connection, newest)
+        rows = [_row(id, event, numbers) | {"changed": changed[id]} for id, event in sorted(newest.items())]
         _upsert(database, connection, events, "id", rows)
         kept = {storable(incident.id): incident for incident in together}
         _upsert(database, connection, incidents, "id", [_incident_row(id, one) for id, one in sorted(kept.items())])
         if decide is not None:
+            database.alone_to_decide(connection)
             decide(Ground(database, connection))
 
 
@@ -47,12 +51,15 @@ def find(database: Database, wanted: WantedEvents) -> list[Event]:
     with database.reading() as connection, consistent(database.place):
         if wanted.kind is not None:
             query = query.where(events.c.kind == KINDS[wanted.kind])
-        if wanted.asn is not None:
-            query = query.where(events.c.asn == as_number(wanted.asn))
-        if wanted.site is not None:
-            number = database.names.number(connection, Word.SITE, wanted.site)
-            query = query.where(events.c.site == (-1 if number is None else number))
-        return [_event.decode(data) for data in connection.scalars(query)]
+        return [_event.decode(data) for data in connection.scalars(_about(database, connection, query, wanted))]
+
+
+def changed_last(database: Database, wanted: WantedEvents) -> list[tuple[datetime, Event]]:
+    """Events of a site, of a network or all, with when what they say was stored: what changed last comes first."""
+    query = select(events.c.changed, events.c.data).order_by(events.c.changed.desc(), events.c.id).limit(wanted.limit)
+    with database.reading() as connection, consistent(database.place):
+        query = _about(database, connection, query, wanted)
+        return [(moment(row.changed), _event.decode(row.data)) for row in connection.execute(query)]
 
 
 def find_incidents(database: Database, wanted: WantedEvents) -> list[Incident]:
@@ -109,6 +116,36 @@ def _filtered(query: Select[Any], table: Table, wanted: WantedEvents) -> Select[
         behind = (microseconds(wanted.after[0]), storable(wanted.after[1]))
         query = query.where(narrowed(order, behind, down=wanted.newest_first))
     return query.order_by(*(one.desc() if wanted.newest_first else one for one in order)).limit(wanted.limit)
+
+
+def _about(database: Database, connection: Connection, query: Select[Any], wanted: WantedEvents) -> Select[Any]:
+    """Only of that network, of that site."""
+    if wanted.asn is not None:
+        query = query.where(events.c.asn == as_number(wanted.asn))
+    if wanted.site is not None:
+        number = database.names.number(connection, Word.SITE, wanted.site)
+        query = query.where(events.c.site == (-1 if number is None else number))
+    return query
+
+
+def _changed(database: Database, connection: Connection, newest: Mapping[str, Event]) -> dict[str, int]:
+    """When what each event says was stored first: now, unless only its counts have grown since."""
+    now, found = microseconds(datetime.now(UTC)), dict.fromkeys(newest, 0)
+    ids = list(newest)
+    with consistent(database.place):
+        for start in range(0, len(ids), _AT_ONCE):
+            query = select(events.c.id, events.c.changed, events.c.data).where(
+                events.c.id.in_(ids[start : start + _AT_ONCE])
+            )
+            for id, at, data in connection.execute(query):
+                found[id] = at if _said(_event.decode(data)) == _said(newest[id]) else 0
+    return {id: at or now for id, at in found.items()}
+
+
+def _said(event: Event) -> tuple[object, ...]:
+    """What a reader is told; how sure it is, and by how many, moves with every measurement."""
+    where = event.network and (event.network.asn, event.network.isp)
+    return event.kind, event.site, where, event.methods, event.started, event.ended, event.confidence > 0
 
 
 def _row(id: str, event: Event, numbers: dict[Key, int]) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Messages on their way: a row before anybody tries to send one, until somebody has it or it was given up."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
 
 from monitor.models import Event
 from monitor.store import tallies
@@ -12,7 +12,7 @@ from monitor.store.database import Database
 from monitor.store.ground import Decide, Ground, delivery_of, read
 from monitor.store.names import storable
 from monitor.store.schema import Sending, Tallied, deliveries, microseconds, moment, threads
-from monitor.store.told import Delivery, Thread
+from monitor.store.told import Delivery, Thread, Waiting
 from monitor.store.wanted import Tally
 
 SENT, FAILED, GIVEN_UP = "sent", "failed", "given_up"  # results that are counted
@@ -30,13 +30,41 @@ class Outbox:
     def decide(self, work: Decide) -> None:
         """Decide on what is stored; on disk when it returns."""
         with self._database.writing() as connection:
+            self._database.alone_to_decide(connection)
             work(Ground(self._database, connection))
 
-    def due(self, now: datetime, most: int, without: Collection[str] = ()) -> list[Delivery]:
-        """Those whose time has come, the oldest first; none of these subscriptions."""
-        wanted = [_d.state == Sending.WAITING, _d.next <= microseconds(now), _d.subscription.not_in(sorted(without))]
+    def waiting(self, now: datetime) -> list[Waiting]:
+        """The subscribers who wait for a message whose time has come and that nobody is sending, the longest first."""
+        since = func.min(_d.next)
+        query = select(_d.subscription, _d.channel, since).where(_is_due(now), _is_free(now))
+        query = query.group_by(_d.subscription, _d.channel).order_by(since, func.min(_d.n))
         with self._database.reading() as connection:
-            return read(self._database, connection, wanted, most)
+            return [Waiting(subscription=key, channel=channel) for key, channel, _ in connection.execute(query)]
+
+    def claim(self, key: str, now: datetime, until: datetime) -> Delivery | None:
+        """The message that a subscriber is to get next, for this process alone until then.
+
+        None where it is another's by now. A claim ends with `sent`, with `failed`, or with its time: then the process was
+        killed, and another may send the message again. A file is one process's alone, so nothing is written there.
+        """
+        wanted = [_d.subscription == key, _is_due(now), _is_free(now)]
+        first = select(_d.n).where(*wanted).order_by(_d.next, _d.n).limit(1).with_for_update(skip_locked=True)
+        database = self._database
+        with database.reading() if database.is_sqlite else database.writing() as connection:
+            database.alone_to_claim(connection)
+            n = connection.scalar(first)
+            if n is None:
+                return None
+            if not database.is_sqlite:
+                connection.execute(update(deliveries).where(_d.n == n).values(claimed=microseconds(until)))
+            return next(iter(read(database, connection, [_d.n == n])), None)
+
+    def release(self, ids: Sequence[str]) -> None:
+        """Nobody is sending these any more."""
+        if self._database.is_sqlite:
+            return
+        with self._database.writing() as connection:
+            connection.execute(update(deliveries).where(_d.id.in_(list(ids))).values(claimed=None))
 
     def next_due(self) -> datetime | None:
         """When the next one's time comes."""
@@ -46,14 +74,15 @@ class Outbox:
 
     def sent(self, one: Delivery, now: datetime) -> None:
         """It arrived. On disk when it returns."""
-        values = {"state": Sending.SENT, "finished": microseconds(now), "attempts": _d.attempts + 1, "error": ""}
+        values: dict[str, Any] = {"state": Sending.SENT, "finished": microseconds(now), "error": ""}
+        values |= {"attempts": _d.attempts + 1, "claimed": None}
         with self._database.writing() as connection:
             connection.execute(update(deliveries).where(_d.id == one.id).values(**values))
             _count(self._database, connection, one, SENT)
 
     def failed(self, one: Delivery, now: datetime, error: str, again: datetime | None) -> None:
         """It did not arrive. again: when it is tried next; None: never."""
-        values: dict[str, Any] = {"attempts": _d.attempts + 1, "error": storable(error)[:_MOST_ERROR]}
+        values: dict[str, Any] = {"attempts": _d.attempts + 1, "error": storable(error)[:_MOST_ERROR], "claimed": None}
         if again is None:
             values |= {"state": Sending.GIVEN_UP, "finished": microseconds(now)}
         else:
@@ -113,6 +142,18 @@ class Outbox:
         with self._database.writing() as connection:
             connection.execute(delete(deliveries).where(_d.state != Sending.WAITING, _d.finished < old))
             connection.execute(delete(threads).where(threads.c.over.is_(True), threads.c.told < old))
+
+
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    return and_(_d.state == Sending.WAITING, _d.next <= microseconds(now))
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    """Is its subscriber told nothing else at the moment? One message at a time, or they would overtake each other."""
+    other = deliveries.alias()
+    # Not for each row anew: a channel that was down for a day may have a thousand messages that wait.
+    claims = select(other.c.subscription).where(other.c.state == Sending.WAITING, other.c.claimed > microseconds(now))
+    return _d.subscription.not_in(claims)
 
 
 def _count(database: Database, connection: Connection, one: Delivery, result: str) -> None:

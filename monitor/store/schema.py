@@ -26,7 +26,7 @@ from sqlalchemy.dialects import postgresql
 
 from monitor.models import Kind, Status
 
-REVISIONS = ("v0001", "v0002", "v0003")  # of the migrations, oldest first
+REVISIONS = ("v0001", "v0002", "v0003", "v0004")  # of the migrations, oldest first
 # Not Alembic's own name for it: in a database that others use, too, that may be theirs.
 VERSION_TABLE = "almenara_version"
 
@@ -201,7 +201,7 @@ tallies = Table(
 )
 
 # data: the Event as JSON. site None: all; asn None: whatever the network. kept_from, kept_until: measurements of that
-# time are evidence; None: there is no end yet.
+# time are evidence; None: there is no end yet. changed: when what it says was stored, whatever its counts became since.
 events = Table(
     "events",
     metadata,
@@ -214,8 +214,10 @@ events = Table(
     Column("kept_from", BigInteger, nullable=False),
     Column("kept_until", BigInteger),
     Column("data", LargeBinary, nullable=False),
+    Column("changed", BigInteger),
     Index("ix_events_started", "started"),
     Index("ix_events_site", "site"),
+    Index("ix_events_changed", "changed"),
 )
 
 incidents = Table(
@@ -253,7 +255,7 @@ threads = Table(
 )
 
 # A message to a subscription. thread: "" where it tells of several. next: when to try; finished: when it was sent, or
-# given up. trying: since when. data: what it tells, as JSON.
+# given up. trying: since when. data: what it tells, as JSON. claimed: until then a process is sending it.
 deliveries = Table(
     "deliveries",
     metadata,
@@ -271,6 +273,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("error", TEXT, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    Column("claimed", BigInteger),
     Index("uq_deliveries_id", "id", unique=True),
     Index("ix_deliveries_state_next", "state", "next"),
     Index("ix_deliveries_subscription_thread", "subscription", "thread"),

@@ -25,6 +25,13 @@ class Thread(Struct, frozen=True, kw_only=True):
     data: bytes
 
 
+class Waiting(Struct, frozen=True, kw_only=True):
+    """Who waits for a message whose time has come."""
+
+    subscription: str
+    channel: str
+
+
 class Delivery(Struct, frozen=True, kw_only=True):
     """A message on its way, or arrived. thread: "" where it tells of several. trying: since when; next: when again.
 

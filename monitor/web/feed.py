@@ -1,7 +1,8 @@
 """What happened, as a feed (Atom, RFC 4287): of everything, of a site, of a network. One entry an event, however it changes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
 from urllib.parse import quote, urlsplit
 from xml.etree import ElementTree
 
@@ -22,9 +23,10 @@ from monitor.web.pages.rendering import Pages
 from monitor.web.strangers import line
 
 MOST = 50  # entries
-LATELY = timedelta(days=30)
-_MOST_LATELY = 500
 SECONDS = 120
+# So long ago something must have changed before its time alone tells a reader whether it is new: times are of a second,
+# or of a minute where strangers read.
+SETTLED = timedelta(minutes=2)
 MEDIA_TYPE = "application/atom+xml"
 _ATOM = "http://www.w3.org/2005/Atom"
 # The names of feeds and entries (RFC 4151) never change: neither may this year, nor what stands for a private service.
@@ -71,36 +73,40 @@ class _Feeds:
 
     async def _answer(self, request: Request, subject: Subject) -> Response:
         try:
-            events = await _events(self._archive, subject)
+            wanted = WantedEvents(site=subject.site, asn=subject.asn, limit=MOST)
+            events = await self._archive.changed_events(wanted)
             if not events and not await _is_known(self._archive, subject):
                 return PlainTextResponse("there is no such feed\n", status_code=404)
         except (Busy, StoreError):
             return PlainTextResponse("not now\n", status_code=503, headers={"Retry-After": "10"})
         words = self._pages.words(request)
         body = self._written(words, subject, events)
-        headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code}
-        return cached(request, body, MEDIA_TYPE, seconds=SECONDS, headers=headers)
+        headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code, **_modified(events)}
+        answer = cached(request, body, MEDIA_TYPE, seconds=SECONDS, headers=headers)
+        if _is_known_by_time(request, headers):
+            return Response(status_code=304, headers={"ETag": answer.headers["ETag"], **headers})
+        return answer
 
-    def _written(self, words: Words, subject: Subject, events: Sequence[Event]) -> bytes:
+    def _written(self, words: Words, subject: Subject, events: Sequence[tuple[datetime, Event]]) -> bytes:
         feed = ElementTree.Element("feed", {"xmlns": _ATOM, "xml:lang": words.code})
         own_path = f"{subject.path.removesuffix('/')}/feed.atom"
         _add(feed, "id", self._tag(own_path))
         _add(feed, "title", _title(subject))
-        _add(feed, "updated", _stamp(max(map(updated, events), default=datetime(_YEAR, 1, 1, tzinfo=UTC))))
+        _add(feed, "updated", _stamp(events[0][0] if events else datetime(_YEAR, 1, 1, tzinfo=UTC)))
         _add(feed, "link", rel="self", type=MEDIA_TYPE, href=self._base + own_path)
         _add(feed, "link", rel="alternate", type="text/html", href=self._base + subject.path)
         _add(feed, "link", rel="license", href=LICENCE_URL)
         _add(_add(feed, "author"), "name", "Almenara")
-        for event in events:
-            self._entry(_add(feed, "entry"), words, event)
+        for changed, event in events:
+            self._entry(_add(feed, "entry"), words, event, changed)
         written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
         return written
 
-    def _entry(self, entry: ElementTree.Element, words: Words, event: Event) -> None:
+    def _entry(self, entry: ElementTree.Element, words: Words, event: Event, changed: datetime) -> None:
         path = f"/events/{quote(event.id, safe='')}"
         _add(entry, "id", self._tag(path))
         _add(entry, "title", sentences.event_words(words, event))
-        _add(entry, "updated", _stamp(updated(event)))
+        _add(entry, "updated", _stamp(changed))
         _add(entry, "published", _stamp(event.detected))
         _add(entry, "link", rel="alternate", type="text/html", href=self._base + path)
         _add(entry, "category", term=event.kind.value)
@@ -110,27 +116,28 @@ class _Feeds:
         return f"tag:{self._authority},{_YEAR}:{path}"
 
 
-async def _events(archive: Archive, subject: Subject) -> list[Event]:
-    """The newest, and those that something became of lately; what changed last comes first."""
-    newest = WantedEvents(site=subject.site, asn=subject.asn, newest_first=True, limit=MOST)
-    lately = WantedEvents(
-        site=subject.site, asn=subject.asn, since=datetime.now(UTC) - LATELY, newest_first=True, limit=_MOST_LATELY
-    )
-    found = {event.id: event for wanted in (newest, lately) for event in await archive.events(wanted)}
-    return sorted(found.values(), key=lambda event: (updated(event), event.id), reverse=True)[:MOST]
-
-
 async def _is_known(archive: Archive, subject: Subject) -> bool:
     if subject.site is None and subject.asn is None:
         return True
     return bool(await archive.heads(Wanted(site=subject.site, asn=subject.asn), 1))
 
 
-def updated(event: Event) -> datetime:
-    """When the last was found out that readers should know: that it began, or that it is over."""
-    if event.ended is None:
-        return event.detected
-    return max(event.detected, event.ended, *(at for at in event.ended_range or () if at is not None))
+def _modified(events: Sequence[tuple[datetime, Event]]) -> dict[str, str]:
+    """When anything changed last, in HTTP's words; nothing while something more may become of that moment."""
+    if not events or datetime.now(UTC) - events[0][0] < SETTLED:
+        return {}
+    return {"Last-Modified": format_datetime(events[0][0].replace(microsecond=0), usegmt=True)}
+
+
+def _is_known_by_time(request: Request, headers: Mapping[str, str]) -> bool:
+    """Has a reader that knows no ETag all of it? (RFC 9110, 13.1.3)"""
+    asked, modified = request.headers.get("If-Modified-Since"), headers.get("Last-Modified")
+    if asked is None or modified is None or "If-None-Match" in request.headers:
+        return False
+    try:
+        return parsedate_to_datetime(modified) <= parsedate_to_datetime(asked)
+    except (ValueError, TypeError):  # no date, or one without a zone
+        return False
 
 
 def _title(subject: Subject) -> str:
@@ -148,7 +155,7 @@ def _summary(words: Words, event: Event) -> str:
 
 
 def _stamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _add(parent: ElementTree.Element, name: str, text: str | None = None, **attributes: str) -> ElementTree.Element:

@@ -53,7 +53,7 @@ async def again(events: Iterable[Event], subscription: Subscription) -> None:
 
 async def _post(alerts: list[dict[str, Any]], subscription: Subscription) -> None:
     url = urljoin(subscription.url.rstrip("/") + "/", "api/v2/alerts")
-    await post(url, msgspec.json.encode(alerts), {}, subscription.settings.proxy)
+    await post(url, msgspec.json.encode(alerts), {}, subscription.proxy)
 
 
 def alert(event: Event, subscription: Subscription, now: datetime) -> dict[str, Any]:

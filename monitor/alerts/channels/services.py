@@ -19,25 +19,24 @@ from monitor.alerts.subscriptions import Subscription
 
 PATIENCE_S = 90.0
 _MOST_ANSWER = 4096
-_PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 async def send(letter: Letter, subscription: Subscription) -> None:
     """Raises Undelivered."""
     said = messages.message(letter, subscription)
     order = Order(
-        url=subscription.url, subject=said.subject, short=said.short, html=said.html, thread=letter.thread or letter.id,
-        delivery=letter.id,
+        url=subscription.url, proxy=subscription.proxy, subject=said.subject, short=said.short, html=said.html,
+        thread=letter.thread or letter.id, delivery=letter.id,
     )  # fmt: skip
-    outcome = await _carried(order, subscription.settings.proxy)
+    outcome = await _carried(order)
     if outcome.problem is not None:
         raise Undelivered(outcome.problem)
 
 
-async def _carried(order: Order, proxy: str | None) -> Outcome:
+async def _carried(order: Order) -> Outcome:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "monitor.alerts.courier", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL, env=_environment(proxy), start_new_session=True,
+        stderr=asyncio.subprocess.DEVNULL, env=_environment(), start_new_session=True,
     )  # fmt: skip
     try:
         async with asyncio.timeout(PATIENCE_S):
@@ -53,11 +52,7 @@ async def _carried(order: Order, proxy: str | None) -> Outcome:
             await child.wait()
 
 
-def _environment(proxy: str | None) -> dict[str, str]:
+def _environment() -> dict[str, str]:
     home = str(Path(__file__).parent.parent.parent.parent)
     path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-    inherited = os.environ | {"PYTHONPATH": path}
-    if proxy is None:
-        return inherited
-    own = {key: value for key, value in inherited.items() if key.upper() not in _PROXIES}
-    return own | {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "ALL_PROXY": proxy}
+    return os.environ | {"PYTHONPATH": path}

@@ -22,7 +22,7 @@ async def send(letter: Letter, subscription: Subscription) -> None:
         "X-Almenara-Signature": signature(secret_of(subscription), body, int(time.time())),
         "X-Almenara-Delivery": letter.id, "Idempotency-Key": letter.id,
     }  # fmt: skip
-    await post(subscription.url, body, headers, subscription.settings.proxy)
+    await post(subscription.url, body, headers, subscription.proxy)
 
 
 def signature(secret: str, body: bytes, at: int) -> str:
