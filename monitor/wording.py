@@ -121,13 +121,13 @@ _CLAUSES = {
 _NOW, _SINCE, _OVER = range(3)
 
 
-def headline(event: Event, w: Words = ENGLISH) -> str:
-    """What happens, or happened, and where; not when."""
-    return _clause(event, _NOW, w)
+def headline(event: Event, w: Words = ENGLISH, *, network: str | None = None) -> str:
+    """What happens, or happened, and where; not when. network: its name, where it is told without its number."""
+    return _clause(event, _NOW, w, network)
 
 
-def _clause(event: Event, going_on: int, w: Words) -> str:
-    site, network = printable(event.site or "", 60), network_words(event.network, w)
+def _clause(event: Event, going_on: int, w: Words, network: str | None = None) -> str:
+    site, network = printable(event.site or "", 60), network or network_words(event.network, w)
     clauses = _LOCAL if is_local(event) else _CLAUSES[event.kind]
     message = clauses[going_on if event.ended is None else _OVER]
     return w.text(message, site=site, network=network or site)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import msgspec
@@ -21,7 +21,7 @@ from web_cases import PUBLIC, Watched, served
 
 from monitor.explain import worded_measurement
 from monitor.models import Incident, Kind, Measurement, Network, Status, to_json
-from monitor.store import Store, Wanted
+from monitor.store import By, Store, Wanted
 from monitor.web.api.endpoints import ENDPOINTS
 from monitor.web.api.questions import MOST
 from monitor.web.archive import STALE_S
@@ -333,6 +333,21 @@ def test_what_is_not_understood_is_said_with_the_parameter(api: httpx.Client, as
     details = problem(api.get(f"/api/v1/{asked}"), 400)
     assert details["parameter"] == parameter
     assert "msgspec" not in details["detail"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed"),
+    [
+        ("measurements?status=fine", {status.value for status in Status}), ("events?kind=coup", {kind.value for kind in Kind}),
+        ("measurements?order=random", {"newest", "oldest"}), ("events?active=1", {"true", "false"}),
+        ("sites?format=xml", {"json", "csv"}), ("aggregates?by=day,nonsense", {*get_args(By)}),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_of_few_is_answered_with_all_of_them(api: httpx.Client, asked: str, allowed: set[str]) -> None:
+    details = problem(api.get(f"/api/v1/{asked}"), 400)
+    assert {*details["allowed"]} == allowed
+    assert details["detail"] == f"Expected one of: {', '.join(details['allowed'])}."
+    assert "allowed" not in problem(api.get("/api/v1/measurements?limit=0"), 400)
 
 
 def test_a_cursor_serves_only_the_question_it_came_with(api: httpx.Client) -> None:

@@ -1,86 +1,67 @@
-"""The pages in a real browser, of a service that watches the lab: every page, both languages, both themes, wide and narrow,
-with scripts and without. What it looks like is kept in build/screenshots, for people to look at."""
+"""The pages in a real browser: every page, both languages, both themes, wide and narrow, with scripts and without; and those
+of the running lab. What they look like is kept in build/screenshots, for people to look at."""
 
 import re
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
-from lab_window import window
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
-from test_service import PORT, Running
+from msgspec.structs import replace
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+from store_cases import real
+from test_pages import BLOCKED, CANTV, DOWN, EVENT, HOUR, MOVILNET, NOW, OLD, OPEN, SCOPE, at, filled
+from web_cases import Watched, served
 
-from monitor.lab.box import Lab
-from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError
-from monitor.models import Kind
+from monitor.models import Incident, Status
 from monitor.store import Store
 
-pytestmark = [pytest.mark.lab, pytest.mark.slow]
+pytestmark = [pytest.mark.slow]
 
 ROOT = Path(__file__).parent.parent
 SCREENSHOTS = ROOT / "build" / "screenshots"
 LANGUAGES, THEMES, WIDTHS = ("en", "es"), ("light", "dark"), (320, 1280)
-# Where axe looks: between them both languages meet both themes and both widths.
-LOOKED_AT = {"en": {("light", 320), ("dark", 1280)}, "es": {("light", 1280), ("dark", 320)}}
-FIXED = {
+TOGETHER = Incident(
+    id="1234", revision=2, state="updated", started=EVENT.started, ended=None,
+    events=(EVENT, replace(EVENT, id="cccc", network=MOVILNET)),
+)  # fmt: skip
+PATHS = {
     "now": "/", "events": "/events", "networks": "/networks", "network": "/networks/asn8048", "methods": "/methods",
-    "about": "/about", "data": "/api/", "missing": "/nothing-here",
+    "about": "/about", "data": "/api/", "missing": "/nothing-here", "site": f"/sites/{BLOCKED}",
+    "site-year": f"/sites/{BLOCKED}?range=year", "event": f"/events/{EVENT.id}", "incident": f"/incidents/{TOGETHER.id}",
+    "measurement": "/measurements/real", "nothing": "/?q=nothing",
 }  # fmt: skip
-FOUND = ("site", "site-year", "event", "measurement")
-SITES = 5
-TRIES = 4
-HIGHEST = 3000  # pixels of a picture
-
-
-class Newsroom:
-    """A service on two ISPs, one of which blocks two sites. address: of its page; paths: of one page of each kind."""
-
-    def __init__(self, service: Running, address: str) -> None:
-        self.service, self.address = service, address
-        self.blocked, self.next = service.names[0], service.names[2]
-        self.paths = FIXED | {
-            "site": f"/sites/{self.blocked}", "site-year": f"/sites/{self.blocked}?range=year",
-            "event": f"/events/{self._event()}", "measurement": f"/measurements/{service.blocked(self.blocked)[0]}",
-        }  # fmt: skip
-
-    def _event(self) -> str:
-        with Store.open(f"sqlite:{self.service.database}", create=False) as store:
-            return next(event.id for event in store.events() if event.kind is Kind.BLOCKING)
+HIGHEST = 2400  # pixels of a picture
+COLOURS = "color-contrast"  # of axe's rules the one about colours, which takes most of its time
 
 
 @pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    try:
-        with Lab(draw(11, healthy=SITES + 1)) as running:
-            running.start_helper()
-            yield running
-    except LabError as error:
-        pytest.skip(str(error))
+def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two networks, one of which blocks a site; one site is down, one forgotten, one never measured."""
+    measurements = [
+        one
+        for hours in (0.05, 2, 5, 9, 15, 22, 27)
+        for one in (
+            at(hours, BLOCKED, CANTV, Status.BLOCKED if hours < 20 else Status.OK), at(hours, BLOCKED, MOVILNET),
+            at(hours, OPEN, CANTV, Status.INCONCLUSIVE if hours == 5 else Status.OK),
+            at(hours, DOWN, MOVILNET, Status.DOWN),
+        )
+    ]  # fmt: skip
+    known = replace(real(), id="real", site=BLOCKED, started=NOW - 0.1 * HOUR, network=CANTV)
+    folder = tmp_path_factory.mktemp("browser")
+    return filled(folder, [*measurements, at(12, OLD, CANTV), known], TOGETHER.events, [TOGETHER])
 
 
 @pytest.fixture(scope="module")
-def newsroom(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newsroom]:
-    services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
-    names = [name for name in lab.world.sites if name not in services][:SITES]
-    service = Running(lab, tmp_path_factory.mktemp("newsroom"), names)
-    lab.censor("cantv", "tls-reset", names[0])
-    lab.censor("cantv", "dns-nxdomain", names[1])
-    service.start()
-    try:
-        service.until(service.stored, 90)
-        service.until(service.events, 300)
-        service.configure(every="30s")  # what the pages need is there: leave the cores to the browser
-        service.process.send_signal(signal.SIGHUP)
-        with window(lab, lab.control_netns, PORT) as address:
-            yield Newsroom(service, f"http://{address}")
-    finally:
-        if service.process and service.process.poll() is None:
-            service.stop()
+def address(store: str) -> Iterator[str]:
+    with served(store, Watched(SCOPE, operator="Espacio Abierto", contact="desk@example.org")) as client:
+        yield str(client.base_url).rstrip("/")
 
 
 @pytest.fixture(scope="module")
@@ -96,42 +77,80 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture
-def opened(browser: Browser, newsroom: Newsroom) -> Iterator[Any]:
-    """Opens a page as a reader would: what the browser complains about, or asks of others, is a failure."""
-    contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+class Reader:
+    """A browser's window. complaints: what the browser complains about, or asks of others."""
 
-    def open_page(path: str, *, expected: int = 200, **options: Any) -> Page:
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
-        contexts.append(context)
-        context.on("request", lambda asked: _ours(asked.url))
-        page = context.new_page()
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: _heard(said.type, said.text))
-        answer = page.goto(newsroom.address + path)
+    def __init__(self, browser: Browser, address: str, **options: Any) -> None:
+        self._context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        self._address = address
+        self.complaints: list[str] = []
+        self._context.on("request", lambda asked: self._asked(asked.url))
+        self.page = self._context.new_page()
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda said: self._heard(said.type, said.text))
+
+    def open(self, path: str) -> Page:
+        """The page at that path."""
+        answer = self.page.goto(self._address + path)
         assert answer is not None
-        assert answer.status == expected, path
-        return page
+        assert answer.status == (404 if path == PATHS["missing"] else 200), path
+        return self.page
 
-    def _ours(url: str) -> None:
-        if not url.startswith(newsroom.address + "/"):
-            complaints.append(f"asked for {url}")
+    def without_our_script(self) -> None:
+        """As where a browser runs none, but so that axe can."""
+        self._context.route("**/static/*.js*", lambda route: _nothing(route))
 
-    def _heard(kind: str, text: str) -> None:
+    def close(self) -> None:
+        self._context.close()
+        assert self.complaints == []
+
+    def _asked(self, url: str) -> None:
+        if not url.startswith(self._address + "/"):
+            self.complaints.append(f"asked for {url}")
+
+    def _heard(self, kind: str, text: str) -> None:
         # That the page itself is not there is what one of them is about.
         if kind in ("error", "warning") and "404 (Not Found)" not in text:
-            complaints.append(text)
+            self.complaints.append(text)
+
+
+def _nothing(route: Route) -> None:
+    route.fulfill(status=200, content_type="text/javascript", body="")
+
+
+@pytest.fixture(scope="module")
+def readers(browser: Browser, address: str) -> Iterator[dict[tuple[str, str], Reader]]:
+    """By language and by what becomes of scripts: they run, there are none of ours, the browser runs none."""
+    found = {}
+    for language in LANGUAGES:
+        found[language, "on"] = Reader(browser, address, locale=language)
+        found[language, "none"] = Reader(browser, address, locale=language)
+        found[language, "none"].without_our_script()
+        found[language, "off"] = Reader(browser, address, locale=language, java_script_enabled=False)
+    yield found
+    for reader in found.values():
+        reader.close()
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Any]:
+    """Opens a page in a window of its own."""
+    windows: list[Reader] = []
+
+    def open_page(path: str, **options: Any) -> Page:
+        windows.append(Reader(browser, address, **options))
+        return windows[-1].open(path)
 
     yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
+    for window in windows:
+        window.close()
 
 
-def violations(page: Page) -> list[str]:
-    """What axe finds wrong."""
-    found = page.evaluate(f"{AXE_SCRIPT}\naxe.run({{resultTypes: ['violations']}})")
+def violations(page: Page, *left_out: str) -> list[str]:
+    """What axe finds wrong, but for some of its rules."""
+    rules = {name: {"enabled": False} for name in left_out}
+    options = {"resultTypes": ["violations"], "preload": False, "rules": rules}
+    found = page.evaluate("options => axe.run(options)", options)
     return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"][:3]]
 
 
@@ -140,64 +159,85 @@ def picture(page: Page, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     width, height = page.evaluate("[window.innerWidth, document.documentElement.scrollHeight]")
     clip = {"x": 0, "y": 0, "width": width, "height": min(height, HIGHEST)}
-    page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True, clip=clip)
+    page.screenshot(path=SCREENSHOTS / f"{name}.jpg", type="jpeg", quality=70, full_page=True, clip=clip)
+
+
+def looks(page: Page) -> Iterator[tuple[str, int]]:
+    """The page in each theme and width, with everything unfolded."""
+    for summary in page.query_selector_all("details:not([open]) > summary"):
+        summary.click()
+    for theme in THEMES:
+        page.emulate_media(color_scheme=theme)
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 800})
+            yield theme, width
+
+
+def fits(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-@pytest.mark.parametrize("name", [*FIXED, *FOUND])
-def test_every_page_is_accessible_and_fits_in_both_themes_and_at_both_widths(newsroom, opened, name, language):
-    page = opened(newsroom.paths[name], locale=language, expected=404 if name == "missing" else 200)
+@pytest.mark.parametrize("name", PATHS)
+def test_every_page_is_accessible_and_fits_in_both_themes_and_at_both_widths(readers, name, language):
+    page = readers[language, "on"].open(PATHS[name])
     assert page.get_attribute("html", "lang") == language
-    for theme in THEMES:
-        for width in WIDTHS:
-            page.emulate_media(color_scheme=theme)
-            page.set_viewport_size({"width": width, "height": 800})
-            for details in page.query_selector_all("details:not([open]) > summary"):
-                details.click()
-            if (theme, width) in LOOKED_AT[language]:
-                assert violations(page) == []
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), "wider than the window"
-            picture(page, f"{name}-{language}-{theme}-{width}")
+    page.evaluate(AXE_SCRIPT + "\n0")
+    for theme, width in looks(page):
+        assert violations(page) == [], (theme, width)
+        assert fits(page), "wider than the window"
+        picture(page, f"{name}-{language}-{theme}-{width}")
 
 
-@pytest.mark.parametrize("name", [*FIXED, *FOUND])
-def test_without_scripts_every_page_says_the_same(newsroom, opened, name):
-    expected = 404 if name == "missing" else 200
-    path = newsroom.paths[name]
-    for _ in range(TRIES):  # a measurement may come between the two
-        without = opened(path, java_script_enabled=False, expected=expected)
-        with_scripts = opened(path, expected=expected)
-        plain, improved = (_without_times(page.inner_text("main")) for page in (without, with_scripts))
-        if plain == improved:
-            break
-    assert plain == improved
-    without.set_viewport_size({"width": 320, "height": 800})
-    picture(without, f"{name}-without-scripts-320")
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("name", PATHS)
+def test_without_scripts_every_page_says_the_same_is_accessible_and_fits(readers, name, language):
+    """Where the browser runs no script nobody can look for faults with one: for that ours alone is taken away. It adds
+    no colour, so that colours, and with them themes, have been looked at with it."""
+    improved, page = (readers[language, scripts].open(PATHS[name]) for scripts in ("on", "off"))
+    assert page.inner_text("main") == improved.inner_text("main")
+    for theme, width in looks(page):
+        assert fits(page), "wider than the window"
+        picture(page, f"{name}-{language}-{theme}-{width}-without-scripts")
+    bare = readers[language, "none"].open(PATHS[name])
+    bare.evaluate(AXE_SCRIPT + "\n0")
+    for width in WIDTHS:
+        bare.set_viewport_size({"width": width, "height": 800})
+        assert violations(bare, COLOURS) == [], width
 
 
-def _without_times(text: str) -> str:
-    """What a moment's delay may change: results come in all the time."""
-    return re.sub(r"\d+", "0", text)
-
-
-def test_the_form_works_without_scripts(newsroom, opened):
+def test_the_form_works_without_scripts(opened):
     page = opened("/", java_script_enabled=False)
-    page.fill("#q", newsroom.blocked)
+    page.fill("#q", BLOCKED)
     page.select_option("#state", "blocked")
     page.click("form[data-filter] button")
     assert page.locator("#matrix tbody tr").count() == 1
-    assert page.input_value("#q") == newsroom.blocked
+    assert page.input_value("#q") == BLOCKED
     assert "state=blocked" in page.url
 
 
-def test_what_is_typed_chooses_rows_at_once(newsroom, opened):
+def test_what_is_typed_chooses_rows_at_once(opened):
     page = opened("/")
     rows = page.locator("#matrix tbody tr")
-    assert rows.count() == SITES
-    page.fill("#q", newsroom.blocked.upper())
+    assert rows.count() == len(SCOPE.subjects)
+    page.fill("#q", BLOCKED.upper())
     assert [row.is_visible() for row in rows.all()].count(True) == 1
     page.fill("#q", "")
     assert all(row.is_visible() for row in rows.all())
+
+
+def test_a_table_that_goes_on_beside_the_screen_says_so_to_eyes_and_ears(opened):
+    page = opened("/", viewport={"width": 320, "height": 800})
+    table = page.locator(".wide:has(#matrix)")
+    assert table.evaluate("one => one.scrollWidth > one.clientWidth")
+    hint = page.locator("#swipe")
+    assert hint.is_visible()
+    assert table.get_attribute("aria-describedby") == "swipe"
+    table.focus()
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("document.querySelector('.wide:has(#matrix)').scrollLeft > 0")
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert not hint.is_visible()
 
 
 def test_the_keyboard_reaches_the_content_first_and_sees_where_it_is(opened):
@@ -214,16 +254,16 @@ def test_the_keyboard_reaches_the_content_first_and_sees_where_it_is(opened):
         assert outline != "none", page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
 
 
-def test_a_reader_changes_the_language_and_keeps_it(opened, newsroom):
+def test_a_reader_changes_the_language_and_keeps_it(opened, address):
     page = opened("/")
     page.click("text=Español")
     assert page.get_attribute("html", "lang") == "es"
-    page.goto(newsroom.address + "/about")
+    page.goto(f"{address}/about")
     assert page.get_attribute("html", "lang") == "es"
 
 
-def test_in_print_there_is_the_text_and_no_navigation(newsroom, opened):
-    page = opened(newsroom.paths["event"], color_scheme="dark")
+def test_in_print_there_is_the_text_and_no_navigation(opened):
+    page = opened(PATHS["event"], color_scheme="dark")
     page.emulate_media(media="print", color_scheme="dark")
     assert not page.locator("nav").first.is_visible()
     assert page.locator("main h1").is_visible()
@@ -231,18 +271,46 @@ def test_in_print_there_is_the_text_and_no_navigation(newsroom, opened):
     picture(page, "event-print")
 
 
-def test_an_open_page_follows_what_happens(newsroom, opened, lab):
+def test_an_open_page_follows_what_happens(opened, store):
     page = opened("/")
-    row = page.locator(f'tr[data-text^="{newsroom.next}"]')
-    assert "blocked" not in row.inner_text()
+    assert "blocked" not in page.locator(f'tr[data-text^="{OPEN}"]').inner_text()
     page.evaluate("window.sameDocument = true")
-    number = lab.censor("movilnet", "tls-reset", newsroom.next)
-    try:
-        page.wait_for_function(
-            "name => document.querySelector(`tr[data-text^='${name}']`).innerText.includes('blocked')", arg=newsroom.next,
-            timeout=90_000,
-        )  # fmt: skip
-    finally:
-        lab.lift(number)
+    with Store.open(store) as writing:
+        writing.append([at(0, OPEN, CANTV, Status.BLOCKED, number="new")])
+    page.wait_for_function(
+        "name => document.querySelector(`tr[data-text^='${name}']`).innerText.includes('blocked')", arg=OPEN,
+        timeout=60_000,
+    )  # fmt: skip
     assert page.evaluate("window.sameDocument")
     assert page.locator("#told").inner_text() == "The page has been brought up to date."
+
+
+@pytest.mark.lab
+def test_an_open_page_follows_the_running_lab_until_the_demo_takes_it_away(browser):
+    """Censoring ISPs in a box, found out and shown while one looks on."""
+    command = [sys.executable, "-m", "monitor", "demo", "--seed", "2018"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
+        assert demo.stdout is not None
+        assert demo.stderr is not None
+        told = demo.stdout.readline()
+        if not told:
+            pytest.skip(demo.stderr.read())
+        [address] = re.findall(r"http://127\.0\.0\.1:\d+", told)
+        try:
+            reader = Reader(browser, address, viewport={"width": 320, "height": 800})
+            page = reader.open("/")
+            page.evaluate("window.sameDocument = true")
+            page.wait_for_selector("#matrix td.alarm", timeout=120_000)
+            assert page.evaluate("window.sameDocument")
+            text = page.inner_text("main")
+            for said in ("www.lapatilla.com", "CANTV", "Movilnet"):
+                assert said in text
+            picture(page, "lab-en-light-320")
+            reader.close()
+        finally:
+            demo.send_signal(signal.SIGINT)
+            said = demo.communicate(timeout=60)[1]
+    assert demo.returncode == 130
+    assert "Traceback" not in said
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(address, trust_env=False)

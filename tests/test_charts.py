@@ -129,8 +129,9 @@ def test_a_waterfall_keeps_what_lies_outside_in_its_frame():
 
 @pytest.mark.parametrize("name", LENGTHS)
 def test_a_period_ends_with_the_step_that_now_is_in(name):
-    shown = period(name, NOW)
+    shown = period(name, NOW, NOW)
     assert shown.until - shown.step < NOW <= shown.until
+    assert shown.is_open
     assert shown.steps == LENGTHS[name][0] / LENGTHS[name][1]
     assert 3 <= len(ticks(words("en"), shown)) <= 5
     assert all(0 <= tick.at <= 100 for tick in ticks(words("en"), shown))
@@ -155,8 +156,30 @@ def slots(history: str, since: datetime) -> tuple[Slot, ...]:
     )
 
 
+@pytest.mark.parametrize("name", LENGTHS)
+def test_no_period_lies_in_the_future(name):
+    ahead, newest = period(name, NOW + timedelta(days=4000), NOW), period(name, NOW, NOW)
+    assert ahead == newest
+    past = period(name, NOW - timedelta(days=400), NOW)
+    assert not past.is_open
+
+
+def test_a_step_that_is_not_over_is_told_as_such_and_not_as_a_gap():
+    shown = period("day", NOW, NOW)
+    networks = (Network(asn=1), slots("o" * 23, shown.since)), (Network(asn=2), slots("o" * 20 + "....", shown.since))
+    rows, _ = stretches([Counted(network=network, slots=found) for network, found in networks], shown, 100)
+    told = {(row.network.asn, row.state): (row.until, row.is_new) for row in rows}
+    assert told == {
+        (1, OK): (shown.since + timedelta(hours=23), False), (1, None): (None, True),
+        (2, OK): (shown.since + timedelta(hours=20), False), (2, None): (None, False),
+    }  # fmt: skip
+    over = period("day", shown.until, NOW + timedelta(days=1))
+    [row], _ = stretches([Counted(network=Network(), slots=slots("o" * 24, shown.since))], over, 9)
+    assert row.until == shown.until
+
+
 def test_the_table_behind_a_chart_tells_the_same_stretches():
-    shown = period("day", NOW)
+    shown = period("day", NOW, NOW)
     band = Counted(network=Network(asn=8048), slots=slots("oooXXx..?o", shown.since))
     rows, count = stretches([band], shown, 100)
     assert [row.state for row in reversed(rows)] == [OK, BLOCKED, None, UNCLEAR, OK, None]
@@ -168,6 +191,6 @@ def test_the_table_behind_a_chart_tells_the_same_stretches():
 
 
 def test_what_lies_outside_of_a_period_is_not_in_it():
-    shown = period("day", NOW)
+    shown = period("day", NOW, NOW)
     outside = slots("X", shown.since - timedelta(hours=5)) + slots("X", shown.until)
     assert not any(buckets(outside, shown))

@@ -2,6 +2,7 @@
 
 import base64
 import inspect
+import socket
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -57,18 +58,61 @@ def test_nothing_tells_strangers_who_measured(service: httpx.Client, path: str) 
     assert secrets_in(answer.text) == []
 
 
-def test_the_volunteer_sees_it_all_on_this_machine(service: httpx.Client) -> None:
-    whole = service.get("/api/v1/measurements/m0000").text
-    assert {cases.VANTAGE, cases.HOME_RESOLVER, cases.DOH_ACCOUNT, cases.SECONDS} <= set(secrets_in(whole))
-    assert cases.HOTEL in service.get(f"/measurements/{HOTEL}").text
-    listed = service.get("/api/v1/measurements", params={"vantage": cases.VANTAGE}).json()["measurements"]
-    assert {one["probe"] for one in listed} == set(cases.PROBES)
-    assert cases.VANTAGE in service.get("/networks/asn8048").text
+@pytest.mark.parametrize("own", [False, True], ids=["private", "public, by a name of its own"])
+def test_the_volunteer_sees_it_all_on_this_machine(url: str, own: bool) -> None:
+    web = {"public": PUBLIC, "hosts": ("desk.localhost",)} if own else {}
+    with served(url, Watched(SCOPE, **web)) as service:
+        service.headers["host"] = f"desk.localhost:{service.base_url.port}" if own else service.base_url.netloc.decode()
+        whole = service.get("/api/v1/measurements/m0000").text
+        assert {cases.VANTAGE, cases.HOME_RESOLVER, cases.DOH_ACCOUNT, cases.SECONDS} <= set(secrets_in(whole))
+        assert cases.HOTEL in service.get(f"/measurements/{HOTEL}").text
+        listed = service.get("/api/v1/measurements", params={"vantage": cases.VANTAGE}).json()["measurements"]
+        assert {one["probe"] for one in listed} == set(cases.PROBES)
+        assert cases.VANTAGE in service.get("/networks/asn8048").text
 
 
-def test_a_proxy_that_does_not_pass_on_the_name_opens_nothing(service: httpx.Client) -> None:
-    for name in ("x-forwarded-for", "forwarded", "via"):
-        assert secrets_in(service.get("/api/v1/measurements/m0000", headers={name: "192.0.2.1"}).text) == []
+PASSED_ON = ({"x-forwarded-for": "192.0.2.1"}, {"forwarded": "for=192.0.2.1"}, {"via": "1.1 x"}, {"x-real-ip": "192.0.2.1"},
+             {"x-forwarded-proto": "https"}, {"cf-connecting-ip": "192.0.2.1"})  # fmt: skip
+
+
+@pytest.mark.parametrize("public", [None, PUBLIC])
+def test_what_a_proxy_passes_on_is_a_strangers_also_where_nothing_is_public(url: str, public: str | None) -> None:
+    with served(url, Watched(SCOPE, public=public, hosts=("desk.localhost",))) as service:
+        for headers in PASSED_ON:
+            for host in (service.base_url.netloc.decode(), "desk.localhost"):
+                answer = service.get("/api/v1/measurements/m0000", headers=headers | {"host": host})
+                assert answer.status_code == 200
+                assert secrets_in(answer.text) == []
+
+
+@pytest.mark.parametrize("public", [None, PUBLIC])
+def test_a_proxy_that_asks_as_an_old_one_does_opens_nothing(url: str, public: str | None) -> None:
+    """nginx, unless told otherwise: the name of its own upstream, HTTP/1.0, and no word of itself."""
+    with served(url, Watched(SCOPE, public=public)) as service:
+        where = service.base_url
+        for path, least in (("/api/v1/measurements/m0000", b"vantage-1"), ("/networks/asn8048", b"CANTV")):
+            with socket.create_connection((where.host, where.port), timeout=10) as asked:
+                asked.sendall(
+                    f"GET {path} HTTP/1.0\r\nHost: {where.netloc.decode()}\r\nConnection: close\r\n\r\n".encode()
+                )
+                answer = b"".join(iter(lambda asked=asked: asked.recv(65536), b""))
+            assert least in answer
+            assert secrets_in(answer.decode()) == []
+
+
+def test_where_it_is_public_a_proxy_without_a_word_of_itself_opens_nothing(service: httpx.Client) -> None:
+    """Nothing in such a request tells it from this machine's user."""
+    for path in PATHS:
+        assert secrets_in(service.get(path).text) == []
+
+
+def test_where_it_is_public_only_the_token_reloads(url: str) -> None:
+    watched = Watched(SCOPE, public=PUBLIC, token="0123456789abcdef0123456789abcdef")
+    with served(url, watched) as service:
+        assert service.post("/-/reload").status_code == 403
+        assert service.post("/-/reload", headers=STRANGER).status_code == 403
+        assert service.post("/-/reload", headers={"authorization": f"Bearer {watched.web.token}"}).status_code == 200
+    assert watched.reloaded == 1
 
 
 def test_who_measured_is_no_filter_and_no_field(service: httpx.Client) -> None:
@@ -76,6 +120,23 @@ def test_who_measured_is_no_filter_and_no_field(service: httpx.Client) -> None:
     assert (refused.status_code, refused.json()["parameter"]) == (400, "vantage")
     listed = service.get("/api/v1/measurements", headers=STRANGER).json()["measurements"]
     assert not [one for one in listed if {"vantage", "probe"} & one.keys()]
+
+
+def test_the_schema_tells_strangers_of_no_more_than_they_may_ask_and_get(url: str, service: httpx.Client) -> None:
+    def told(client: httpx.Client, headers: dict[str, str]) -> tuple[set[str], set[str], bool]:
+        schema = client.get("/api/schema", headers=headers).json()
+        asked = {one["name"] for one in schema["paths"]["/api/v1/measurements"]["get"]["parameters"]}
+        page = client.get("/api/", headers=headers).text
+        return (
+            asked,
+            set(schema["components"]["schemas"]["MeasurementHead"]["properties"]),
+            "<code>vantage</code>" in page,
+        )
+
+    with served(url) as private:
+        asked, got, shown = told(private, {})
+    assert shown
+    assert told(service, STRANGER) == (asked - {"vantage"}, got - {"vantage", "probe"}, False)
 
 
 def test_two_measurements_are_not_joined_by_any_name(service: httpx.Client) -> None:

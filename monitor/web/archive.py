@@ -153,6 +153,10 @@ class Archive:
         """In order of (started, id)."""
         return await self._read(Store.find_events, wanted)
 
+    async def changed_events(self, wanted: WantedEvents) -> list[tuple[datetime, Event]]:
+        """With when what they say was stored; what changed last comes first."""
+        return await self._read(Store.changed_events, wanted)
+
     async def event(self, id: str) -> Event | None:
         """The one with that id."""
         return await self._read(Store.event, id)

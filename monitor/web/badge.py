@@ -97,7 +97,7 @@ class _Pictures:
         newest = await archive.heads(Wanted(site=site, newest_first=True), 1)
         if not newest:
             raise _Nobody
-        shown = period(request.query_params.get("range", "month")[:10], now)
+        shown = period(request.query_params.get("range", "month")[:10], now, now)
         found = (await archive.bands(site, shown.since, shown.until, shown.step))[:MOST_BANDS]
         wanted = WantedEvents(site=site, since=shown.since, newest_first=True, limit=MOST_EVENTS)
         events = [event for event in await archive.events(wanted) if event.confidence > 0]
@@ -108,7 +108,7 @@ class _Pictures:
             )
             for band in found
         ]  # fmt: skip
-        return chart(words, site, rows, shown, newest[0].started)
+        return chart(words, site, rows, shown, newest[0].started, min(shown.until, now))
 
 
 def badge(words: Words, site: str, cells: Sequence[Cell]) -> Markup:
@@ -141,10 +141,10 @@ def _state_words(words: Words, state: Status | None, recent: Sequence[Cell]) -> 
     )  # fmt: skip
 
 
-def chart(words: Words, site: str, rows: Sequence[Band], shown: Period, newest: datetime) -> Markup:
+def chart(words: Words, site: str, rows: Sequence[Band], shown: Period, newest: datetime, until: datetime) -> Markup:
     """How the site was on each network, with what the colours mean and how old the newest measurement is."""
     title = words.text("{site} on each network", site=line(site, 60))
-    from_to = words.text("{since} to {until}", since=words.day(shown.since), until=words.day(shown.until))
+    from_to = words.text("{since} to {until}", since=words.day(shown.since), until=words.day(until))
     of_when = words.text("last measured {moment}", moment=words.moment(newest))
     height = (LINE + HEIGHT + BRACKET + GAP) * len(rows) + LINE + 2
     foot = 40 + (height if rows else LINE)

@@ -14,7 +14,7 @@ from starlette.requests import Request
 
 from monitor.config import WebConfig
 
-_FORWARDED = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via")
+_FORWARDED = ("forwarded", "x-real-ip", "via", "cdn-loop", "cf-connecting-ip", "true-client-ip", "x-client-ip")
 # Names that nobody can own on the internet, and so point at us from a page of his.
 _HOME_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 
@@ -26,7 +26,8 @@ def changing(request: Request, web: WebConfig) -> str | None:
     if "authorization" in request.headers:
         return None if _has_token(request, web) else "not with that token"
     checks: Checks = (
-        (lambda _: _listens_here(web), "only with the token (web.token)"),
+        # Where it is public there is a proxy, and perhaps one that does not say so.
+        (lambda _: _listens_here(web) and web.public is None, "only with the token (web.token)"),
         (_from_here, "only for this machine"),
         (_undisguised, "not through a proxy"),
         (_named_as_here, "not by that host name"),
@@ -84,8 +85,14 @@ def is_public(request: Request, web: WebConfig) -> bool:
 
 
 def is_strangers(request: Request, web: WebConfig) -> bool:
-    """Is it to be told no more than everyone may know? Also a proxy's that does not pass on by which name it was asked."""
-    return is_public(request, web) or (web.public is not None and not _undisguised(request))
+    """Is it to be told no more than everyone may know?
+
+    Whatever a proxy passes on; and where the service is public everything but what is asked for by one of its own names
+    (web.hosts): a proxy that says nothing of itself, nor by which name it was asked, looks like this machine's user.
+    """
+    if is_public(request, web) or not _undisguised(request):
+        return True
+    return web.public is not None and host_of(request.headers.get("host", "")) not in web.hosts
 
 
 def _has_token(request: Request, web: WebConfig) -> bool:
@@ -103,7 +110,7 @@ def _listens_here(web: WebConfig) -> bool:
 
 def _named_for(web: WebConfig) -> Callable[[Request], bool]:
     if _listens_here(web):
-        return _named_as_here
+        return lambda request: _named_as_here(request) or host_of(request.headers.get("host", "")) in web.hosts
     return lambda request: _named_as_known(request, _names(web))
 
 
@@ -142,7 +149,9 @@ def _from_here(request: Request) -> bool:
 
 
 def _undisguised(request: Request) -> bool:
-    return not any(name in request.headers for name in _FORWARDED)
+    """Does nothing tell of a proxy? Some say nothing but ask in HTTP/1.0, which no browser does."""
+    passed_on = any(name in _FORWARDED or name.startswith("x-forwarded-") for name in request.headers)
+    return not passed_on and request.scope.get("http_version") != "1.0"
 
 
 def _named_as_here(request: Request) -> bool:

@@ -85,6 +85,12 @@ class Published(Archive):
         found = await self._whole.events(replace(_by_minutes(wanted), after=after))
         return [redaction.event(one) for one in found]
 
+    async def changed_events(self, wanted: WantedEvents) -> list[tuple[datetime, Event]]:
+        """Of the minute; and what changes again in that minute moves a little all the same, by its revision."""
+        found = await self._whole.changed_events(wanted)
+        moved = [(minute(at) + timedelta(milliseconds=one.revision), redaction.event(one)) for at, one in found]
+        return sorted(moved, key=lambda pair: pair[0], reverse=True)
+
     async def event(self, id: str) -> Event | None:
         """Of the minute."""
         found = await self._whole.event(id)

@@ -1,15 +1,16 @@
 """Serves the web application beside the measuring, in the same loop; signals are the service's."""
 
 import asyncio
-import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from starlette.applications import Starlette
 
+from monitor import system_errors
 from monitor.control import door
 from monitor.control.helper import listener
+from monitor.messages import Said
 from monitor.web.probe import DEFAULT_TIMEOUT_S
 
 CLOSE_S = 2.0
@@ -32,9 +33,10 @@ def opened(listen: str) -> socket.socket:
     try:
         return listener(listen)
     except OSError as exc:
-        # The number's own words: `create_server` adds some, and a name that cannot be resolved has no such number.
-        why = os.strerror(exc.errno) if exc.errno and exc.errno > 0 else str(exc.strerror)
-        raise PortTaken(f"web.listen: cannot serve on {listen}: {why.lower()}") from None
+        problem = system_errors.problem(exc)
+        raise PortTaken(
+            Said("web.listen: cannot serve on {listen}: {problem}", listen=listen, problem=problem)
+        ) from None
 
 
 def _nothing() -> None:

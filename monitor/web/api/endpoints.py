@@ -16,6 +16,7 @@ from monitor.web.api.questions import (
     IncidentsQuestion,
     MeasurementsQuestion,
     OneQuestion,
+    OwnMeasurementsQuestion,
     PagedQuestion,
     Question,
     known,
@@ -40,7 +41,7 @@ class Answer(Struct, frozen=True, kw_only=True):
 class Endpoint(Struct, frozen=True, kw_only=True):
     """work: from the archive, the question and the id in the path (else "") to the answer. row: where there is CSV.
 
-    seconds: for which a cache may keep the answer.
+    seconds: for which a cache may keep the answer. own: the question where readers are no strangers, if it is another.
     """
 
     name: str
@@ -51,6 +52,11 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     work: Callable[[Archive, Any, str], Awaitable[Answer]]
     row: type[Struct] | None = None
     seconds: int = 30
+    own: type[Struct] | None = None
+
+    def asked(self, *, published: bool) -> type[Struct]:
+        """What may be asked. published: by strangers."""
+        return self.question if published or self.own is None else self.own
 
 
 async def sites(archive: Archive, _: Question, __: str) -> Answer:
@@ -67,9 +73,8 @@ async def networks(archive: Archive, _: Question, __: str) -> Answer:
 
 async def measurements(archive: Archive, question: MeasurementsQuestion, _: str) -> Answer:
     """A page of them."""
-    if archive.is_published and question.vantage is not UNSET:
-        raise Problem(400, "There is no parameter of that name here.", parameter="vantage")
-    filters = known(question, "site", "asn", "country", "vantage", "status", "method", "since", "until")
+    names = ("site", "asn", "country", "vantage", "status", "method", "since", "until")
+    filters = known(question, *(name for name in names if hasattr(question, name)))
     wanted = Wanted(**filters, newest_first=question.order == "newest", after=_after(question))
     found = await archive.heads(wanted, question.limit + 1)
     page, next = _page(found, question)
@@ -180,7 +185,7 @@ ENDPOINTS = (
              question=Question, answer=answers.NetworksAnswer, row=answers.NetworkAnswer, work=networks),
     Endpoint(name="measurements", path="/api/v1/measurements", summary="Measurements, without their facts",
              question=MeasurementsQuestion, answer=answers.MeasurementsAnswer, row=answers.MeasurementHead,
-             work=measurements),
+             work=measurements, own=OwnMeasurementsQuestion),
     Endpoint(name="measurement", path="/api/v1/measurements/{id}", summary="A measurement with all its facts",
              question=OneQuestion, answer=Measurement, work=measurement, seconds=300),
     Endpoint(name="events", path="/api/v1/events", summary="Blocks, outages and silences",

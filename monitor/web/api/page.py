@@ -4,6 +4,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from monitor.web.api.endpoints import ENDPOINTS
+from monitor.web.api.questions import allowed
 from monitor.web.api.schema import LICENCE_URL, parameters
 from monitor.web.pages.rendering import Pages
 
@@ -18,5 +19,8 @@ EXAMPLES = (
 
 async def open_data(pages: Pages, request: Request) -> Response:
     """GET."""
-    described = [(one, parameters(one)) for one in ENDPOINTS]
+    published = pages.archive.is_published
+    described = [
+        (one, parameters(one, published=published), allowed(one.asked(published=published))) for one in ENDPOINTS
+    ]
     return pages.page(request, "api.html", endpoints=described, examples=EXAMPLES, licence=LICENCE_URL)

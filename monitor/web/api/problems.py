@@ -1,5 +1,6 @@
 """What went wrong, as RFC 9457 has it: one JSON object that programs and people can read."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -23,22 +24,29 @@ _TITLES = {
 
 
 class ProblemDetails(Struct, frozen=True, kw_only=True):
-    """An error (RFC 9457). parameter: the one that is wrong."""
+    """An error (RFC 9457). parameter: the one that is wrong; allowed: its values, where there are only a few."""
 
     type: str = "about:blank"
     title: str
     status: int
     detail: str
     parameter: str | None = None
+    allowed: tuple[str, ...] | None = None
 
 
 class Problem(Exception):
     """Why a request is not answered; detail: one sentence for people, of our own words."""
 
-    def __init__(self, status: int, detail: str, *, parameter: str | None = None, **headers: str) -> None:
+    def __init__(
+        self, status: int, detail: str, *, parameter: str | None = None, allowed: Sequence[str] = (), **headers: str
+    ) -> None:
         super().__init__(detail)
         self.details = ProblemDetails(
-            title=_TITLES.get(status, "Error"), status=status, detail=detail, parameter=parameter
+            title=_TITLES.get(status, "Error"),
+            status=status,
+            detail=detail,
+            parameter=parameter,
+            allowed=tuple(allowed) or None,
         )
         self.headers = {name.replace("_", "-"): value for name, value in headers.items()}
 

@@ -91,12 +91,17 @@ class MeasurementsQuestion(PagedQuestion, frozen=True, kw_only=True):
     site: Site | UnsetType = UNSET
     asn: Asn | UnsetType = UNSET
     country: Country | UnsetType = UNSET
-    vantage: Vantage | UnsetType = UNSET
     status: StatusAsked | UnsetType = UNSET
     method: Method | UnsetType = UNSET
     since: Since | UnsetType = UNSET
     until: Until | UnsetType = UNSET
     order: Annotated[Literal["newest", "oldest"], Meta(description="What comes first.")] = "newest"
+
+
+class OwnMeasurementsQuestion(MeasurementsQuestion, frozen=True, kw_only=True):
+    """The same where who measured is known: not on the internet."""
+
+    vantage: Vantage | UnsetType = UNSET
 
 
 class EventsQuestion(PagedQuestion, frozen=True, kw_only=True):
@@ -157,7 +162,7 @@ def read(request: Request, kind: type[Q]) -> Q:
     try:
         question = msgspec.convert(values, kind)
     except msgspec.ValidationError as exc:
-        raise _misread(str(exc)) from None
+        raise _misread(str(exc), kind) from None
     for name in ("since", "until"):
         moment = getattr(question, name, None)
         # Nearer to the ends of the calendar no other zone, and no next minute, can be told.
@@ -190,9 +195,11 @@ def _of_type(kind: type[Struct], type_: type[msgspec.inspect.Type]) -> frozenset
 
 
 def _any(told: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
-    """A type, or those of a union, without what is said about them."""
+    """A type, or those of a union or in a list, without what is said about them."""
     if isinstance(told, msgspec.inspect.Metadata):
         yield from _any(told.type)
+    elif isinstance(told, msgspec.inspect.VarTupleType):
+        yield from _any(told.item_type)
     elif isinstance(told, msgspec.inspect.UnionType):
         for one in told.types:
             yield from _any(one)
@@ -200,14 +207,37 @@ def _any(told: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
         yield told
 
 
-def _misread(why: str) -> Problem:
-    """In msgspec's words, which quote nothing that was sent but names of parameters."""
+@lru_cache
+def allowed(kind: type[Struct]) -> dict[str, tuple[str, ...]]:
+    """The values of those parameters that have only a few."""
+    told = msgspec.inspect.type_info(kind)
+    assert isinstance(told, msgspec.inspect.StructType)
+    found = {field.encode_name: tuple(_values(field.type)) for field in told.fields}
+    return {name: values for name, values in found.items() if values}
+
+
+def _values(told: msgspec.inspect.Type) -> Iterator[str]:
+    for one in _any(told):
+        if isinstance(one, msgspec.inspect.EnumType):
+            yield from (str(member.value) for member in one.cls)
+        elif isinstance(one, msgspec.inspect.LiteralType):
+            yield from map(str, one.values)
+        elif isinstance(one, msgspec.inspect.BoolType):
+            yield from ("true", "false")
+
+
+def _misread(why: str, kind: type[Struct]) -> Problem:
+    """In msgspec's words, without what was sent; of a parameter with few values, these."""
     named = _NAMED.search(why)
     if named:
         words = "There is no parameter of that name here." if "unknown" in why else "This parameter is needed."
         return Problem(400, words, parameter=named[1])
     where = _WHERE.search(why)
-    return Problem(400, _WHERE.sub("", why) + ".", parameter=where[1] if where else None)
+    name = where[1] if where else None
+    values = allowed(kind).get(name or "", ())
+    if values and "length" not in why:
+        return Problem(400, f"Expected one of: {', '.join(values)}.", parameter=name, allowed=values)
+    return Problem(400, _WHERE.sub("", why) + ".", parameter=name)
 
 
 def known(question: Struct, *names: str) -> dict[str, Any]:

@@ -36,14 +36,17 @@ def api(archive: Archive) -> Starlette:
         for one in ENDPOINTS
     ]
     handlers: Any = {Problem: problems.told, HTTPException: refused, Exception: _mistaken}
-    app = Starlette(routes=[*routes, Route("/schema", _schema(), methods=["GET"])], exception_handlers=handlers)
+    described = Route("/schema", _schema(published=archive.is_published), methods=["GET"])
+    app = Starlette(routes=[*routes, described], exception_handlers=handlers)
     app.router.redirect_slashes = False
     return app
 
 
 def _answering(archive: Archive, endpoint: Endpoint) -> Handler:
+    asked = endpoint.asked(published=archive.is_published)
+
     async def answer(request: Request) -> Response:
-        question = read(request, endpoint.question)
+        question = read(request, asked)
         try:
             found = await endpoint.work(archive, question, request.path_params.get("id", ""))
         except Busy:
@@ -97,8 +100,8 @@ def _weight(accept: str, media_type: str) -> float:
     return 0.0
 
 
-def _schema() -> Handler:
-    text = msgspec.json.encode(schema())
+def _schema(*, published: bool) -> Handler:
+    text = msgspec.json.encode(schema(published=published))
 
     async def answer(request: Request) -> Response:
         return cached(request, text, "application/vnd.oai.openapi+json", seconds=SCHEMA_S)
@@ -114,7 +117,7 @@ async def refused(_: Request, exc: Exception) -> Response:
         405: "Only GET and HEAD are answered here.",
     }.get(exc.status_code, HTTPStatus(exc.status_code).phrase + ".")
     headers = {name.lower(): value for name, value in (exc.headers or {}).items()}
-    return Problem(exc.status_code, detail, **headers).response()
+    return Problem(exc.status_code, detail, parameter=None, allowed=(), **headers).response()
 
 
 async def _mistaken(_: Request, exc: Exception) -> Response:

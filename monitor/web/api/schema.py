@@ -7,12 +7,14 @@ import msgspec
 
 from monitor import __version__
 from monitor.web.api import problems
+from monitor.web.api.answers import MeasurementHead
 from monitor.web.api.endpoints import ENDPOINTS, Endpoint
 from monitor.web.api.problems import ProblemDetails
 from monitor.web.api.questions import LISTS
 from monitor.web.api.tables import MEDIA_TYPE as CSV
 
 LICENCE_URL = "https://creativecommons.org/licenses/by/4.0/"
+UNTOLD = ("vantage", "probe")  # of a listed measurement, to strangers
 _REFERENCE = "#/components/schemas/{name}"
 _WRONG = {
     "400": "A parameter is not understood, or there is none of that name",
@@ -27,10 +29,13 @@ _ABOUT = (
 )
 
 
-def schema() -> dict[str, Any]:
-    """OpenAPI 3.1."""
+def schema(*, published: bool = False) -> dict[str, Any]:
+    """OpenAPI 3.1. published: as strangers are answered."""
     shapes = {*(one.answer for one in ENDPOINTS), ProblemDetails}
     _, components = msgspec.json.schema_components(sorted(shapes, key=str), ref_template=_REFERENCE)
+    if published:
+        for name in UNTOLD:
+            del components[MeasurementHead.__name__]["properties"][name]
     return {
         "openapi": "3.1.0",
         "info": {
@@ -38,23 +43,23 @@ def schema() -> dict[str, Any]:
             "license": {"name": "Data: CC BY 4.0", "url": LICENCE_URL},
         },
         "servers": [{"url": "/"}],
-        "paths": {one.path: {"get": _operation(one)} for one in ENDPOINTS},
+        "paths": {one.path: {"get": _operation(one, published=published)} for one in ENDPOINTS},
         "components": {"schemas": components},
     }  # fmt: skip
 
 
-def parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
+def parameters(endpoint: Endpoint, *, published: bool) -> list[dict[str, Any]]:
     """What may be in a request's path and query."""
     inside = [_in_path()] if "{id}" in endpoint.path else []
-    return [*inside, *_in_query(endpoint)]
+    return [*inside, *_in_query(endpoint.asked(published=published))]
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint, *, published: bool) -> dict[str, Any]:
     wrong = _WRONG | ({"404": "There is none with that id"} if "{id}" in endpoint.path else {"422": "Too much at once"})
     return {
         "operationId": endpoint.name,
         "summary": endpoint.summary,
-        "parameters": parameters(endpoint),
+        "parameters": parameters(endpoint, published=published),
         "responses": {"200": _answer(endpoint), "304": {"description": "Still the same"}}
         | {status: _problem(description) for status, description in sorted(wrong.items())},
     }
@@ -80,9 +85,9 @@ def _in_path() -> dict[str, Any]:
     return {"name": "id", "in": "path", "required": True, "schema": shape, "description": "As lists have it."}
 
 
-def _in_query(endpoint: Endpoint) -> Iterator[dict[str, Any]]:
-    [_], components = msgspec.json.schema_components([endpoint.question], ref_template=_REFERENCE)
-    question = components[endpoint.question.__name__]
+def _in_query(asked: type[msgspec.Struct]) -> Iterator[dict[str, Any]]:
+    [_], components = msgspec.json.schema_components([asked], ref_template=_REFERENCE)
+    question = components[asked.__name__]
     for name, shape in question["properties"].items():
         whole = _resolved(shape, components)
         description = whole.pop("description", "")

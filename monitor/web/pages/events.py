@@ -7,7 +7,8 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from monitor.models import Event, Incident, Kind, Measurement, Status
+from monitor.backing import counted, supports
+from monitor.models import Event, Incident, Kind, Measurement, Point
 from monitor.sites import site_name
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl
@@ -63,11 +64,15 @@ def _site(text: str) -> str | None:
 
 
 class Behind(Struct, frozen=True, kw_only=True):
-    """What an event rests on. heads: oldest first; shown: the most telling of them; telling: one of them in full."""
+    """What an event rests on. heads: oldest first; shown: the most telling of them; telling: one of them in full.
+
+    last: when the last of them was made, where all are known.
+    """
 
     heads: list[Head]
     shown: list[Head]
     telling: Measurement | None
+    last: datetime | None
 
 
 async def event(pages: Pages, request: Request) -> Response:
@@ -77,6 +82,8 @@ async def event(pages: Pages, request: Request) -> Response:
         raise Missing
     said, now = pages.words(request), datetime.now(UTC)
     behind = await _behind(pages, one)
+    if len(behind.heads) < MOST_READ:
+        one = counted(one, map(_point, behind.heads))
     together = await _incident(pages, one)
     shown = around(one.started, one.ended or now, now)
     asn = (one.network.asn or NOWHERE) if one.network else None
@@ -90,16 +97,18 @@ async def event(pages: Pages, request: Request) -> Response:
 
 async def _behind(pages: Pages, one: Event) -> Behind:
     heads = await pages.archive.behind(one, MOST_READ)
-    supporting = [head for head in heads if _supports(head, one)]
+    supporting = [head for head in heads if supports(one, _point(head))]
     best = max(supporting, key=lambda head: (head.verdict.confirmed, head.verdict.confidence or 0.0), default=None)
     telling = await pages.archive.measurement(best.id) if best else None
-    return Behind(heads=heads, shown=(supporting or heads)[:MOST_BEHIND], telling=telling)
+    last = heads[-1].started if 0 < len(heads) < MOST_READ else None
+    return Behind(heads=heads, shown=(supporting or heads)[:MOST_BEHIND], telling=telling, last=last)
 
 
-def _supports(head: Head, one: Event) -> bool:
-    if one.kind is Kind.BLOCKING:
-        return head.verdict.status is Status.BLOCKED
-    return head.verdict.status is (Status.DOWN if one.kind is Kind.SITE_OUTAGE else Status.INCONCLUSIVE)
+def _point(head: Head) -> Point:
+    return Point(
+        id=head.id, site=head.site, network=head.network, probe=head.probe, started=head.started,
+        status=head.verdict.status, rule=head.verdict.rule,
+    )  # fmt: skip
 
 
 async def _incident(pages: Pages, one: Event) -> Incident | None:

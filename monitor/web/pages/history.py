@@ -59,10 +59,11 @@ def _chart(words: Words, title: str, bands: Sequence[Band], events: Sequence[Eve
         )
         for band in bands
     ]  # fmt: skip
+    until = words.text("now") if shown.is_open else words.moment(shown.until)
     description = words.text(
         "One band for each network, from {since} to {until}. What opened is a low line; what was blocked stands up, by its "
         "share of the measurements; where there is nothing, nothing was measured. The table below says the same.",
-        since=words.moment(shown.since), until=words.moment(shown.until),
+        since=words.moment(shown.since), until=until,
     )  # fmt: skip
     return drawn("history", title, description, rows, ticks(words, shown))
 

@@ -79,6 +79,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     unmeasured: int
     unclear: int
     blocked: int  # sites, on one network at least, by fresh results
+    going_on: int  # sites, by events that are not over
 
 
 def matrix(latest: Sequence[Latest], events: Iterable[Event], scope: Scope, now: datetime) -> Matrix:
@@ -214,8 +215,8 @@ def _calm(whole: Matrix, place: int) -> bool:
     return not any(row.cells[place].state is Status.BLOCKED for row in whole.rows)
 
 
-def coverage(whole: Matrix) -> Coverage:
-    """Of the whole table."""
+def coverage(whole: Matrix, active: Iterable[Event]) -> Coverage:
+    """Of the whole table. active: events that go on, of its sites and others."""
     cells = [cell for row in whole.rows for cell in row.cells]
     fresh = [cell for cell in cells if cell.state is not None and not cell.old]
     return Coverage(
@@ -223,4 +224,5 @@ def coverage(whole: Matrix) -> Coverage:
         old=sum(cell.old for cell in cells), unmeasured=sum(cell.state is None for cell in cells),
         unclear=sum(cell.state is Status.INCONCLUSIVE for cell in fresh),
         blocked=sum(any(c.state is Status.BLOCKED and not c.old for c in row.cells) for row in whole.rows),
+        going_on=len({one.site for one in active if one.kind is Kind.BLOCKING and one.confidence > 0}),
     )  # fmt: skip

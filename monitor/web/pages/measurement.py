@@ -10,7 +10,15 @@ from monitor.language import Words
 from monitor.models import Conditions, Measurement
 from monitor.web.pages.rendering import Missing, Pages
 from monitor.web.pages.room import Room
-from monitor.web.pages.sides import Side, certificates, control_side, pages_seen, vantage_side
+from monitor.web.pages.sides import (
+    MOST_STEPS,
+    Side,
+    certificates,
+    control_side,
+    pages_seen,
+    rounds_joined,
+    vantage_side,
+)
 from monitor.web.strangers import line
 
 MOST_CONTROLS = 2
@@ -25,12 +33,14 @@ async def measurement(pages: Pages, request: Request) -> Response:
     said, room = pages.words(request), Room(ROOM)
     # Reading the pages that were kept takes a moment: hostile ones are made for it.
     seen = await asyncio.to_thread(pages_seen, said, one, room)
+    controls = rounds_joined(one.controls)
+    most = MOST_STEPS // max(1, len(controls[:MOST_CONTROLS]))
     sides: list[Side] = [vantage_side(said, one, room)]
     sides += [
-        control_side(said, control, number, room) for number, control in enumerate(one.controls[:MOST_CONTROLS], 1)
+        control_side(said, control, number, most, room) for number, control in enumerate(controls[:MOST_CONTROLS], 1)
     ]
     return pages.page(
-        request, "measurement.html", one=one, verdict=one.verdict, sides=sides, more_controls=len(one.controls) - len(sides) + 1,
+        request, "measurement.html", one=one, verdict=one.verdict, sides=sides, more_controls=len(controls) - len(sides) + 1,
         certificates=certificates(said, one, room), seen=seen, conditions=list(_conditions(said, one.conditions)),
         control_missing=_control_missing(said, one),
     )  # fmt: skip

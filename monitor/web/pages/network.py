@@ -36,7 +36,7 @@ async def network(pages: Pages, request: Request) -> Response:
     asn = one.network.asn or NOWHERE
     events = await pages.archive.events(WantedEvents(asn=asn, newest_first=True, limit=MOST_EVENTS))
     table, _, count = part(chosen(whole.table, Choice(asn=asn)), page := number(request, "page", 1))
-    shown = period(word(request, "range"), moment(request, "until") or whole.made)
+    shown = period(word(request, "range"), moment(request, "until") or whole.made, whole.made)
     bands = await pages.archive.bands(None, shown.since, shown.until, shown.step, asn=asn)
     title = said.text("All sites on {network}", network=network_name(said, one.network))
     told = history.history(said, title, bands, events, shown)

@@ -29,6 +29,7 @@ async def now(pages: Pages, request: Request) -> Response:
         notes=sentences.notes(said, whole.scope, whole.covered), gaps=sentences.gaps(said, whole.covered, whole.scope),
         shown=sentences.shown(said, len(table.rows), page, count), nothing=sentences.nothing(said, whole.covered),
         turning=turning(said, request, page, count), cell_class=_cell_class,
+        newest=max((one.started for one in whole.latest), default=None),
     )  # fmt: skip
 
 

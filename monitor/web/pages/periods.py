@@ -24,13 +24,14 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Period(Struct, frozen=True, kw_only=True):
-    """since <= .. < until, in steps."""
+    """since <= .. < until, in steps. is_open: the last of them is not over yet, so that of its rest nothing is known."""
 
     name: str
     since: datetime
     until: datetime
     step: timedelta
     every: timedelta
+    is_open: bool = False
 
     @property
     def steps(self) -> int:
@@ -42,12 +43,12 @@ class Period(Struct, frozen=True, kw_only=True):
         return 100 * ((moment - self.since) / (self.until - self.since))
 
 
-def period(name: str, until: datetime) -> Period:
-    """The one of that name that ends with the step in which `until` is."""
+def period(name: str, until: datetime, now: datetime) -> Period:
+    """The one of that name that ends with the step in which `until` is; no step of it lies in the future."""
     name = name if name in LENGTHS else DEFAULT
     length, step, every = LENGTHS[name]
-    end = _EPOCH + -(-(until - _EPOCH) // step) * step
-    return Period(name=name, since=end - length, until=end, step=step, every=every)
+    end = _EPOCH + -(-(min(until, now) - _EPOCH) // step) * step
+    return Period(name=name, since=end - length, until=end, step=step, every=every, is_open=end > now)
 
 
 def around(started: datetime, ended: datetime, now: datetime) -> Period:
@@ -55,7 +56,7 @@ def around(started: datetime, ended: datetime, now: datetime) -> Period:
     margin = max(2 * HOUR, (ended - started) / 4)
     needed = ended - started + 2 * margin
     name = next((name for name, (length, _, _) in LENGTHS.items() if length >= needed), "year")
-    return period(name, min(ended + margin, max(now, ended)))
+    return period(name, ended + margin, max(now, ended))
 
 
 def ticks(words: Words, shown: Period) -> list[Tick]:
@@ -90,11 +91,13 @@ def spans(events: Sequence[Event], network: Network, shown: Period) -> list[Span
 
 
 class Stretch(Struct, frozen=True, kw_only=True):
-    """A row of the table behind a chart: one state for some time."""
+    """A row of the table behind a chart: one state for some time. until: None where that is not over; is_new: it is only
+    the last step, which is not over either."""
 
     network: Network
     since: datetime
-    until: datetime
+    until: datetime | None
+    is_new: bool
     state: Status | None
     measurements: int
     blocked: int
@@ -120,8 +123,10 @@ def _of_band(band: Band, shown: Period) -> Iterator[Stretch]:
 
 
 def _stretch(network: Network, shown: Period, first: int, last: int, found: Sequence[Counts]) -> Stretch:
+    goes_on = shown.is_open and last == shown.steps
     return Stretch(
-        network=network, since=shown.since + first * shown.step, until=shown.since + last * shown.step,
+        network=network, since=shown.since + first * shown.step,
+        until=None if goes_on else shown.since + last * shown.step, is_new=goes_on and last - first == 1,
         state=worst(found[0]), measurements=sum(sum(one.values()) for one in found),
         blocked=sum(one.get(Status.BLOCKED, 0) for one in found),
     )  # fmt: skip

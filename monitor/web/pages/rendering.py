@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
@@ -99,7 +100,7 @@ def environment(code: str, files: Files) -> Environment:
     )  # fmt: skip
     env.policies["ext.i18n.trimmed"] = True
     said.install(env)
-    env.filters |= {"stranger": line, "iso": _iso, "segment": _segment, "anchor": _anchor}
+    env.filters |= {"stranger": line, "iso": _iso, "segment": _segment, "anchor": _anchor, "code": _code}
     env.globals |= _globals(said) | {"static": files.path}
     return env
 
@@ -152,6 +153,13 @@ def _iso(moment: datetime) -> str:
 def _segment(text: str) -> str:
     """A stranger's id as a part of a path."""
     return quote(str(text), safe="")
+
+
+def _code(text: str) -> Markup:
+    """A sentence of ours in which what is to be typed stands between backticks."""
+    parts = text.split("`")
+    marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
+    return Markup("").join(marked)
 
 
 def _anchor(text: str) -> str:

@@ -9,8 +9,7 @@ from monitor.models import Event, Incident, Kind, Network, Status
 from monitor.web.pages.matrix import Cell, Column, Coverage
 from monitor.web.scope import Scope
 from monitor.web.strangers import line
-
-ALONE = 1  # probe: a network that it finds dead may be its own line
+from monitor.wording import headline, is_local
 
 
 def network_name(words: Words, network: Network | None) -> str:
@@ -22,39 +21,18 @@ def network_name(words: Words, network: Network | None) -> str:
 
 def event_words(words: Words, event: Event) -> str:
     """What happens, or happened, and where; not when."""
-    site, network = line(event.site or "", 80), network_name(words, event.network)
-    if event.confidence <= 0:
-        return words.text("Withdrawn: {what}", what=_what(words, event, site, network))
-    return _what(words, event, site, network)
+    what = _what(words, event, network_name(words, event.network))
+    return words.text("Withdrawn: {what}", what=what) if event.confidence <= 0 else what
 
 
-def _what(words: Words, event: Event, site: str, network: str) -> str:
-    now = event.ended is None
-    if event.kind is Kind.BLOCKING:
-        if now:
-            return words.text("{site} is blocked on {network}", site=site, network=network)
-        return words.text("{site} was blocked on {network}", site=site, network=network)
-    if event.kind is Kind.SITE_OUTAGE:
-        if now:
-            return words.text("{site} is down for everyone", site=site)
-        return words.text("{site} was down for everyone", site=site)
-    return _silent(words, network, now) if event.kind is Kind.SILENCE else _dead(words, event, network, now)
-
-
-def _silent(words: Words, network: str, now: bool) -> str:
-    if now:
-        return words.text("Nothing is heard from {network}", network=network)
-    return words.text("Nothing was heard from {network}", network=network)
-
-
-def _dead(words: Words, event: Event, network: str, now: bool) -> str:
-    if event.probes <= ALONE:
-        if now:
+def _what(words: Words, event: Event, network: str) -> str:
+    """As log and alerts tell it; but readers are not where the probe is."""
+    if is_local(event):
+        if event.ended is None:
             return words.text("One probe can reach nothing over {network}", network=network)
         return words.text("One probe could reach nothing over {network}", network=network)
-    if now:
-        return words.text("{network} is out of order for all sites", network=network)
-    return words.text("{network} was out of order for all sites", network=network)
+    said = headline(event, words, network=network)
+    return said[:1].upper() + said[1:] if event.kind is Kind.SILENCE else said  # other clauses begin with a name
 
 
 def event_time(words: Words, event: Event) -> str:
@@ -108,6 +86,12 @@ def column_notes(words: Words, column: Column) -> Iterator[str]:
 
 def now_headline(words: Words, covered: Coverage) -> str:
     """The first thing to read."""
+    if covered.going_on and not covered.blocked:
+        return words.many(
+            "A block of {count} site is not over, but no newest result shows it",
+            "Blocks of {count} sites are not over, but no newest result shows them",
+            covered.going_on,
+        )
     if covered.fresh == covered.unclear:
         return words.text("Nothing is known at the moment")
     if covered.blocked:

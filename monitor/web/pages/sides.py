@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from markupsafe import Markup
 from msgspec import Struct
+from msgspec.structs import replace
 
 from monitor.language import Words
 from monitor.messages import N_
@@ -26,7 +27,7 @@ from monitor.web.charts.waterfall import Bar, waterfall
 from monitor.web.pages.room import Room
 from monitor.web.strangers import page_text
 
-MOST_STEPS, MOST_CONTROL_STEPS = 30, 15  # to the site, and as many beside it: of the vantage, of each control
+MOST_STEPS = 30  # to the site, and as many beside it: of the vantage, and of all controls together
 MOST_CERTIFICATES = 8
 MOST_PAGES = 4
 MOST_HEADERS = 20
@@ -76,10 +77,11 @@ class Side(Struct, frozen=True, kw_only=True):
 
 
 class SeenCertificate(Struct, frozen=True, kw_only=True):
-    """A certificate, who saw it, and why it was rejected."""
+    """A certificate, who saw it, and why it was rejected. purpose: "" where the site itself was asked."""
 
     certificate: Certificate
     by: str
+    purpose: str
     subject: str
     issuer: str
     names: str
@@ -87,9 +89,10 @@ class SeenCertificate(Struct, frozen=True, kw_only=True):
 
 
 class SeenPage(Struct, frozen=True, kw_only=True):
-    """An answer to a request. text: the words of the page, where it was kept."""
+    """An answer to a request. purpose: "" where the site itself was asked; text: the words of the page, where it was kept."""
 
     by: str
+    purpose: str
     url: str
     status: int | None
     title: str | None
@@ -102,24 +105,43 @@ class SeenPage(Struct, frozen=True, kw_only=True):
 def vantage_side(words: Words, one: Measurement, room: Room) -> Side:
     """What the vantage saw."""
     title = words.text("The vantage: {vantage}", vantage=room.line(one.vantage, 60))
-    return _side(words, "vantage", title, room.line(one.network.isp or "", 60), None, one, room)
+    return _side(words, "vantage", title, room.line(one.network.isp or "", 60), None, one, MOST_STEPS, room)
 
 
-def control_side(words: Words, control: Control, number: int, room: Room) -> Side:
-    """What a control saw."""
+def rounds_joined(controls: Sequence[Control]) -> list[Control]:
+    """Each control once, however often it was asked: of one measurement it may be asked about several addresses."""
+    by_name: dict[tuple[str, str], list[Control]] = {}
+    for control in controls:
+        by_name.setdefault((control.kind, control.id), []).append(control)
+    return [_joined(rounds) for rounds in by_name.values()]
+
+
+def _joined(rounds: Sequence[Control]) -> Control:
+    """As if it had been asked once: all that it saw, from its first question on."""
+    first = next((one for one in rounds if one.failure is None), rounds[0])
+    began = min((one.started for one in rounds if one.started), default=None)
+    seen: dict[str, list[Observation]] = {"dns": [], "tcp": [], "tls": [], "http": []}
+    for one in rounds:
+        later_s = (one.started - began).total_seconds() if one.started and began else 0.0
+        for step, found in seen.items():
+            found += (replace(each, started=each.started + later_s) for each in getattr(one, step))
+    return replace(first, **{step: tuple(found) for step, found in seen.items()})
+
+
+def control_side(words: Words, control: Control, number: int, most: int, room: Room) -> Side:
+    """What a control saw. most: steps, and as many beside them."""
     title = words.text("The control: {control}", control=room.line(control.id, 80))
     where = [f"AS{control.asn}" if control.asn else "", room.line(words.country(control.country), 40)]
     failure = control.failure and _failed(words, control.failure, room)
-    return _side(words, f"control{number}", title, ", ".join(filter(None, where)), failure, control, room)
+    return _side(words, f"control{number}", title, ", ".join(filter(None, where)), failure, control, most, room)
 
 
 def _side(
-    words: Words, id: str, title: str, subtitle: str, failure: str | None, seen: Observations, room: Room
+    words: Words, id: str, title: str, subtitle: str, failure: str | None, seen: Observations, most: int, room: Room
 ) -> Side:
     every: list[Observation] = [*seen.dns, *seen.tcp, *seen.tls, *seen.http]
     every.sort(key=lambda one: (one.started, _ORDER[type(one)]))
     answered = {(one.resolver, one.name) for one in seen.dns if one.answers}
-    most = MOST_CONTROL_STEPS if isinstance(seen, Control) else MOST_STEPS
     own = [one for one in every if one.purpose is Purpose.SITE]
     beside = [one for one in every if one.purpose is not Purpose.SITE]
     steps, checks = ([_step(words, one, answered, room) for one in part[:most]] for part in (own, beside))
@@ -155,12 +177,16 @@ def _step(words: Words, one: Observation, answered: set[tuple[str, str]], room: 
     what, came = _told(words, one, room)
     # That a name has no IPv6 address is no failure, as long as it has another one.
     failure = dns_failure(one, answered) if isinstance(one, Dns) else one.failure
-    purpose = PURPOSES.get(one.purpose)
     return Step(
         step=_STEPS[type(one)], what=what, attempt=one.attempt, started=_seconds(one.started),
         duration=_seconds(one.duration), failed=failure is not None,
-        result=came if failure is None else _failed(words, failure, room), purpose=words.text(purpose) if purpose else "",
+        result=came if failure is None else _failed(words, failure, room), purpose=_purpose(words, one),
     )  # fmt: skip
+
+
+def _purpose(words: Words, one: Observation) -> str:
+    purpose = PURPOSES.get(one.purpose)
+    return words.text(purpose) if purpose else ""
 
 
 def _seconds(told: float) -> float:
@@ -212,38 +238,41 @@ def certificates(words: Words, one: Measurement, room: Room) -> list[SeenCertifi
     """Each once for each side, leaves first."""
     found: dict[tuple[str, str], SeenCertificate] = {}
     handshakes = [(by, tls) for by, seen in _sides(words, one) for tls in seen.tls]
+    handshakes.sort(key=lambda one: one[1].purpose is not Purpose.SITE)
     for place in range(4):
         for by, tls in handshakes:
             if place < len(tls.chain) and len(found) < MOST_CERTIFICATES:
                 shown = tls.chain[place]
                 if (by, shown.sha256) not in found:
-                    found[by, shown.sha256] = _certificate(shown, by, tls if place == 0 else None, room)
+                    rejected = room.line((tls.verify if place == 0 else None) or "", 120)
+                    found[by, shown.sha256] = _certificate(shown, by, _purpose(words, tls), rejected, room)
     return list(found.values())
 
 
-def _certificate(shown: Certificate, by: str, tls: Tls | None, room: Room) -> SeenCertificate:
+def _certificate(shown: Certificate, by: str, purpose: str, rejected: str, room: Room) -> SeenCertificate:
     return SeenCertificate(
-        certificate=shown, by=by, subject=room.line(shown.subject, 160), issuer=room.line(shown.issuer, 160),
+        certificate=shown, by=by, purpose=purpose, subject=room.line(shown.subject, 160), issuer=room.line(shown.issuer, 160),
         names=room.line(", ".join(shown.names[:MOST_NAMES]) + (" …" if len(shown.names) > MOST_NAMES else ""), 300),
-        rejected=room.line((tls and tls.verify) or "", 120),
+        rejected=rejected,
     )  # fmt: skip
 
 
 def pages_seen(words: Words, one: Measurement, room: Room) -> list[SeenPage]:
     """Different answers of each side, those with a page that was kept first."""
-    found: dict[tuple[str, str, int | None, str | None], tuple[str, Http]] = {}
+    found: dict[tuple[object, ...], tuple[str, Http]] = {}
     for by, seen in _sides(words, one):
         for http in seen.http:
             if http.status is not None and http.purpose is not Purpose.NEUTRAL:
-                found.setdefault((by, http.url, http.status, http.sha256), (by, http))
-    chosen = sorted(found.values(), key=lambda one: one[1].body is None)[:MOST_PAGES]
-    return [_page(by, http, room) for by, http in chosen]
+                found.setdefault((by, http.url, http.status, http.sha256, http.purpose), (by, http))
+    chosen = sorted(found.values(), key=lambda one: (one[1].body is None, one[1].purpose is not Purpose.SITE))
+    return [_page(words, by, http, room) for by, http in chosen[:MOST_PAGES]]
 
 
-def _page(by: str, http: Http, room: Room) -> SeenPage:
+def _page(words: Words, by: str, http: Http, room: Room) -> SeenPage:
     text = page_text(http)
     return SeenPage(
-        by=by, url=room.line(http.url, 200), status=http.status, title=room.line(http.title, 120) if http.title else None,
+        by=by, purpose=_purpose(words, http), url=room.line(http.url, 200), status=http.status,
+        title=room.line(http.title, 120) if http.title else None,
         length=http.body_length, text=room.passage(text, _MOST_TEXT) if text else text,
         headers=[(room.line(name, 40), room.line(value, 160)) for name, value in http.headers[:MOST_HEADERS]],
         more=max(0, len(http.headers) - MOST_HEADERS),

@@ -21,7 +21,7 @@ async def site(pages: Pages, request: Request) -> Response:
     events = await pages.archive.events(WantedEvents(site=name, newest_first=True, limit=MOST_EVENTS))
     if row is None and not events and not await pages.archive.heads(Wanted(site=name), 1):
         raise Missing
-    shown = period(word(request, "range"), moment(request, "until") or whole.made)
+    shown = period(word(request, "range"), moment(request, "until") or whole.made, whole.made)
     bands = await pages.archive.bands(name, shown.since, shown.until, shown.step)
     told = history.history(said, _title(said, name), bands, events, shown)
     timed = await times.timings(pages.archive, name, shown.until)
@@ -30,7 +30,7 @@ async def site(pages: Pages, request: Request) -> Response:
         now_on=list(zip(whole.table.columns, row.cells, strict=True)) if row else [], events=events,
         history=told, ranges=history.ranges(request),
         turning=await history.turning(pages, request, Wanted(site=name), told, whole.made),
-        timed=timed, times=times.chart(said, timed, shown.until) if timed else None,
+        timed=timed, times=times.chart(said, timed, shown.until, whole.made) if timed else None,
     )  # fmt: skip
 
 

@@ -55,9 +55,9 @@ def _seconds(found: Outcome) -> float | None:
     return sum(found.durations.values()) if found.step is None and found.durations else None
 
 
-def chart(words: Words, found: Sequence[Timing], until: datetime) -> Markup:
+def chart(words: Words, found: Sequence[Timing], until: datetime, now: datetime) -> Markup:
     """A line for each network."""
-    shown = period("day", until)
+    shown = period("day", until, now)
     by_network: dict[int, list[Timing]] = {}
     for one in found:
         by_network.setdefault(one.network.asn or 0, []).append(one)

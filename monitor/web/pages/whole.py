@@ -54,4 +54,4 @@ class Overview:
 
 def _made(now: datetime, latest: list[Latest], active: list[Event], scope: Scope) -> Whole:
     table = matrix(latest, active, scope, now)
-    return Whole(now, latest, active, scope, table, coverage(table))
+    return Whole(now, latest, active, scope, table, coverage(table, active))
