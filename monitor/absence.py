@@ -6,15 +6,25 @@ A namespace does not survive a reboot, and a modem may be plugged in later: the 
 import errno
 from pathlib import Path
 
-from monitor.config import VantageConfig, placed
+from monitor import system_errors
+from monitor.config import ConfigError, VantageConfig, placed
+from monitor.messages import N_, Said
 
 _NOT_ALLOWED = (errno.EPERM, errno.EACCES)
-# EINVAL: there is a file of that name, but it is no namespace (any more).
+# What the system says then; that it is not there; that it is another's. EINVAL: there is a file of that name, but it is
+# no namespace (any more).
 _MISSING = {
-    "interface": ((errno.ENODEV,), "interface"),
-    "source": ((errno.EADDRNOTAVAIL,), "address"),
-    "netns": ((errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.ESRCH), "network namespace"),
-}
+    "interface": (
+        (errno.ENODEV,), N_("no interface {value} here"), N_("this user may not use the interface {value}"),
+    ),
+    "source": (
+        (errno.EADDRNOTAVAIL,), N_("no address {value} here"), N_("this user may not use the address {value}"),
+    ),
+    "netns": (
+        (errno.ENOENT, errno.ENOTDIR, errno.EINVAL, errno.ESRCH),
+        N_("no network namespace {value} here"), N_("this user may not use the network namespace {value}"),
+    ),
+}  # fmt: skip
 
 
 class Absent(Exception):
@@ -24,20 +34,20 @@ class Absent(Exception):
         self.key, text = _worded(named, problem)
         super().__init__(text)
 
-    def located(self, file: Path | None, i: int) -> str:
+    def located(self, file: Path | None, i: int) -> ConfigError:
         """The same with file, line and key. i: of the vantage in the configuration that `file` holds."""
-        return str(placed(file, f"vantages[{i}].{self.key}", str(self)))
+        return placed(file, f"vantages[{i}].{self.key}", self)
 
 
 class NoVantage(Exception):
     """None of the vantages is there. Its text is one line."""
 
 
-def _worded(named: VantageConfig, problem: OSError) -> tuple[str, str]:
-    other = (problem.strerror or type(problem).__name__).lower()
-    for way, (codes, what) in _MISSING.items():
+def _worded(named: VantageConfig, problem: OSError) -> tuple[str, Said | str]:
+    for way, (codes, missing, refused) in _MISSING.items():
         value = getattr(named.via, way, None)
+        if value is not None and problem.errno in (*codes, *_NOT_ALLOWED):
+            return f"via.{way}", Said(missing if problem.errno in codes else refused, value=value)
         if value is not None:
-            refused = f"this user may not use the {what} {value}" if problem.errno in _NOT_ALLOWED else other
-            return f"via.{way}", f"no {what} {value} here" if problem.errno in codes else refused
-    return "via", other
+            return f"via.{way}", system_errors.problem(problem)
+    return "via", system_errors.problem(problem)

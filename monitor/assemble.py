@@ -16,7 +16,7 @@ from monitor import network_database
 from monitor.absence import Absent
 from monitor.addresses import is_public
 from monitor.conditions import ConditionsChecker
-from monitor.config import Config, VantageConfig
+from monitor.config import Config, ConfigError, VantageConfig
 from monitor.control.client import ControlClient, Controls, VantageControl
 from monitor.measure import Asker, Prober
 from monitor.models import Dns, Role
@@ -128,13 +128,14 @@ class Present:
     """config: with the vantages that are there now. absent: what the others lack, one line each. namespaces: of some."""
 
     config: Config
-    absent: dict[str, str]
+    absent: dict[str, ConfigError]
     namespaces: dict[str, tuple[int, int] | None]
 
 
 def present(config: Config, file: Path | None) -> Present:
     """Which of the vantages are there. file: the configuration's, for its lines. Sends nothing."""
-    absent, namespaces = {}, {}
+    absent: dict[str, ConfigError] = {}
+    namespaces = {}
     for i, named in enumerate(config.vantages):
         try:
             path = vantage(named)

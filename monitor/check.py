@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from monitor import assemble
 from monitor.alerts import trial
+from monitor.alerts.problems import problem_words
 from monitor.alerts.subscriptions import Subscription, subscribed
 from monitor.config import UNUSED, Config, VantageConfig
 from monitor.config_yaml import one_line
@@ -98,7 +99,7 @@ async def _told(subscriptions: Sequence[Subscription], *, send_test: bool, w: Wo
     for name, problem in outcomes:
         said = w.text("A test went to {name}", name=name)
         if problem is not None:
-            said = w.text("A test did not reach {name}: {problem}", name=name, problem=problem)
+            said = w.text("A test did not reach {name}: {problem}", name=name, problem=problem_words(w, problem))
         _say(said)
     return all(problem is None for _, problem in outcomes)
 

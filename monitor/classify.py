@@ -18,10 +18,11 @@ from typing import Any, BinaryIO, Protocol, TypeVar, cast
 import msgspec
 from msgspec import Struct
 
+from monitor import system_errors
 from monitor.control.bounds import text
 from monitor.explain import worded_measurement
 from monitor.language import Words, here
-from monitor.messages import N_
+from monitor.messages import N_, Said
 from monitor.models import Certificate, Measurement, Network, Status, to_json
 from monitor.ooni import OoniError, from_ooni
 from monitor.verdict import judge
@@ -109,7 +110,7 @@ class Reading:
                 continue
             unread += 1
             if unread <= MAX_TOLD:
-                sys.stderr.write(f"{where}: {found}\n")
+                sys.stderr.write(f"{where}: {here().said(found)}\n")
         if unread > MAX_TOLD:
             sys.stderr.write(f"{unread_words(file, unread - MAX_TOLD)}\n")
         self.unread += unread
@@ -134,7 +135,7 @@ def documents(file: Path, limits: Limits | None = None) -> Iterator[tuple[str, b
     except UnreadableError as exc:
         yield f"{name}:{number + 1}", exc
     except OSError as exc:
-        yield name, UnreadableError(exc.strerror or "cannot be read")
+        yield name, UnreadableError(system_errors.problem(exc))
 
 
 def _opened(file: Path) -> AbstractContextManager[BinaryIO]:
@@ -179,10 +180,12 @@ class _Expanded(io.RawIOBase):
         try:
             data = self._expanded.read(len(buffer))
         except broken as exc:
-            raise UnreadableError(f"cannot be read: {text(str(exc))}") from exc
+            raise UnreadableError(Said("cannot be read: {problem}", problem=text(str(exc)))) from exc
         self._size += len(data)
         if self._size > max(self._limits.unquestioned, self._limits.ratio * self._source.count):
-            raise UnreadableError(f"grows to more than {self._limits.ratio} times its compressed size")
+            raise UnreadableError(
+                Said("grows to more than {number} times its compressed size", number=self._limits.ratio)
+            )
         buffer[: len(data)] = data
         return len(data)
 
@@ -219,7 +222,7 @@ def _zstd(source: Readable) -> Readable:
     try:
         import zstandard
     except ImportError as exc:
-        raise UnreadableError("is zstd: install the extra zstd, or the package zstandard, to read it") from exc
+        raise UnreadableError(Said("is zstd: install the extra zstd, or the package zstandard, to read it")) from exc
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW)
     return cast(Readable, decompressor.stream_reader(cast(Any, source), read_across_frames=True))
 
@@ -238,7 +241,7 @@ def _lines(stream: io.BufferedReader, longest: int, first: int) -> Iterator[tupl
         if len(line) > longest and not line.endswith(b"\n"):
             while (rest := stream.readline(_CHUNK)) and not rest.endswith(b"\n"):
                 pass
-            yield number, UnreadableError(f"longer than {longest} bytes")
+            yield number, UnreadableError(Said("longer than {number} bytes", number=longest))
         elif line.strip():
             yield number, line.removeprefix(_BYTE_ORDER_MARK)
 
@@ -274,26 +277,26 @@ def measurements_of(data: bytes) -> Iterator[Measurement | UnreadableError]:
     try:
         value = msgspec.json.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        yield UnreadableError(f"not JSON: {text(str(exc))}")
+        yield UnreadableError(Said("not JSON: {problem}", problem=text(str(exc))))
     except RecursionError:
-        yield UnreadableError("not a measurement: nested too deeply")
+        yield UnreadableError(Said("not a measurement: nested too deeply"))
     else:
         yield from map(_measurement, value if isinstance(value, list) else (value,))
 
 
 def _measurement(value: Any) -> Measurement | UnreadableError:
     if not isinstance(value, dict):
-        return UnreadableError("not a measurement")
+        return UnreadableError(Said("not a measurement"))
     try:
         if "test_keys" in value:
             return from_ooni(value)
         measurement = msgspec.convert(value, Measurement)
     except OoniError as exc:
-        return UnreadableError(str(exc))
+        return UnreadableError(exc.args[0])
     except (msgspec.ValidationError, RecursionError) as exc:
-        return UnreadableError(f"not a measurement: {text(str(exc))}")
+        return UnreadableError(Said("not a measurement: {problem}", problem=text(str(exc))))
     if any(moment is not None and moment.tzinfo is None for moment in _moments(measurement)):
-        return UnreadableError("not a measurement: a time without its zone")
+        return UnreadableError(Said("not a measurement: a time without its zone"))
     return measurement
 
 

@@ -7,16 +7,13 @@ import errno
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from monitor import __version__
-from monitor.cli_errors import COULD_NOT, WRONG_USE, unwritable, worded
+from monitor import __version__, system_errors
+from monitor.cli_errors import COULD_NOT, WRONG_USE, said, text, unwritable, worded
 from monitor.cli_options import CONTEXT, READABLE, Value, config_option, configuration, found, given
-
-if TYPE_CHECKING:
-    pass
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 
@@ -67,7 +64,7 @@ def run(log_format: str | None, config_file: Path | None) -> int:
         try:
             return work.run(file, log_format=log_format)
         except (work.AlreadyRunning, work.PortTaken, work.StoreError) as exc:
-            raise click.ClickException(str(exc)) from None
+            raise click.ClickException(said(exc)) from None
 
 
 @almenara.command()
@@ -118,7 +115,7 @@ def helper(
     serves plain http, for a reverse proxy in front of it.
     """
     if (tls_certificate is None) != (tls_key is None):
-        raise click.UsageError("--tls-certificate and --tls-key: expected both or none")
+        raise click.UsageError(text("--tls-certificate and --tls-key: expected both or none"))
     with worded():
         from monitor.config import Config
 
@@ -131,7 +128,10 @@ def helper(
             )
             work.run(config, listen, limits=limits, certificate=tls_certificate, key=tls_key, proxies=proxies)
         except OSError as exc:
-            raise click.ClickException(f"cannot serve on {listen}: {(exc.strerror or str(exc)).lower()}") from None
+            problem = system_errors.problem(exc)
+            raise click.ClickException(
+                text("cannot serve on {listen}: {problem}", listen=listen, problem=problem)
+            ) from None
     return 0
 
 
@@ -146,9 +146,9 @@ def classify(files: tuple[Path, ...], json: bool, store: bool, config_file: Path
     JSON or JSON lines, plain, .gz or .zst; "-" is the standard input. Needs no configuration.
     """
     if store and files:
-        raise click.UsageError("--store: expected without FILE...")
+        raise click.UsageError(text("--store: expected without FILE..."))
     if not store and not files:
-        raise click.UsageError("expected FILE..., or --store for all that is stored")
+        raise click.UsageError(text("expected FILE..., or --store for all that is stored"))
     with worded():
         if store:
             from monitor import rejudge
@@ -238,9 +238,9 @@ def events(
     EVENT is an id, or as much of its beginning as no other event has.
     """
     if event is not None and (incidents or any(wanted.values())):
-        raise click.UsageError("EVENT: expected alone, or with --json; filters and --incidents are for the list")
+        raise click.UsageError(text("EVENT: expected alone, or with --json; filters and --incidents are for the list"))
     if exchange and (event or json or incidents or any(wanted.values())):
-        raise click.UsageError("--exchange: expected alone")
+        raise click.UsageError(text("--exchange: expected alone"))
     with worded():
         config = configuration(config_file, required=False)
         if exchange:
@@ -273,7 +273,7 @@ def export(format: str, output: Path | None, config_file: Path | None, **wanted:
         try:
             return work.run(config, work.wanted(**wanted), format=format, output=output)
         except work.Unwritable as exc:
-            raise click.ClickException(str(exc)) from None
+            raise click.ClickException(said(exc)) from None
 
 
 @almenara.command()
@@ -286,7 +286,7 @@ def export(format: str, output: Path | None, config_file: Path | None, **wanted:
 def alerts(config_file: Path | None, **asked: Any) -> int:
     """List the newest alerts, and what became of them."""
     if sum(map(bool, (asked["show"], asked["retry"], asked["secrets"], asked["state"] or asked["json"]))) > 1:
-        raise click.UsageError("--show, --retry, --secrets: expected alone; --state and --json are for the list")
+        raise click.UsageError(text("--show, --retry, --secrets: expected alone; --state and --json are for the list"))
     with worded():
         config = configuration(config_file, required=False)
         from monitor.alerts import listing as work
@@ -347,7 +347,7 @@ def key(file: Path | None) -> int:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line; ends the process with the command's exit code."""
     if sys.stdout is None:  # closed by the shell (`>&-`)
-        sys.stderr.write("almenara: cannot write: standard output is closed\n")
+        sys.stderr.write(f"almenara: {text('cannot write: standard output is closed')}\n")
         sys.exit(COULD_NOT)
     _speak()
     try:

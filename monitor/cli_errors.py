@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+from monitor.messages import Said
+
 COULD_NOT = 1
 WRONG_USE = 2
 _CANNOT = (  # module and exception: what was not imported cannot have raised it
@@ -34,8 +36,20 @@ def worded() -> Iterator[None]:
     except Exception as exc:
         for kinds, made in ((_WRONG, _WrongUse), (_MISUSED, click.UsageError), (_CANNOT, click.ClickException)):
             if isinstance(exc, _imported(kinds)):
-                raise made(str(exc)) from None
+                raise made(said(exc)) from None
         raise
+
+
+def said(what: object) -> str:
+    """A message, or an error that carries one, in the language of the terminal."""
+    from monitor.language import here
+
+    return here().said(what)
+
+
+def text(message: str, /, **values: object) -> str:
+    """A message of the command line's own, in the language of the terminal."""
+    return said(Said(message, **values))
 
 
 def _imported(kinds: tuple[tuple[str, str], ...]) -> tuple[type[Exception], ...]:
@@ -45,7 +59,7 @@ def _imported(kinds: tuple[tuple[str, str], ...]) -> tuple[type[Exception], ...]
 def unwritable(exc: OSError) -> int:
     """The standard output takes no more; the exit code."""
     if exc.errno == errno.ENOSPC:
-        click.echo("almenara: cannot write: no space left", err=True)
+        click.echo(f"almenara: {text('cannot write: no space left')}", err=True)
     # What is still buffered cannot be written either, and Python would say so when it ends.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return COULD_NOT

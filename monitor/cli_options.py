@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from monitor.cli_errors import said
+from monitor.messages import Said
+
 if TYPE_CHECKING:
     from monitor.config import Config
 
@@ -30,7 +33,7 @@ class Value(click.ParamType[str]):
         try:
             return str(getattr(config_values, self.name)(self._prepare(value)))
         except ValueError as exc:
-            self.fail(str(exc), param, ctx)
+            self.fail(said(exc), param, ctx)
 
 
 config_option = click.option(
@@ -58,9 +61,8 @@ def found(file: Path | None) -> Path:
 
     there = file or find()
     if there is None:
-        raise ConfigError(
-            "probes.yaml", None, None, "expected here or in the user's configuration folder; -c names another"
-        )
+        expected = Said("expected here or in the user's configuration folder; -c names another")
+        raise ConfigError("probes.yaml", None, None, expected)
     return there
 
 

@@ -6,7 +6,6 @@ a field here and a line to the README; sections that a version only validates ar
 
 import difflib
 import os
-import re
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,9 @@ from typing import Annotated, Any, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from monitor import system_errors
 from monitor.config_alerts import AlertConfig
+from monitor.config_mismatch import unfit
 from monitor.config_section import Section
 from monitor.config_values import (
     Address,
@@ -47,6 +48,7 @@ from monitor.config_values import (
     site_entry,
 )
 from monitor.config_yaml import MAX_BYTES, ConfigError, Document
+from monitor.messages import Said
 from monitor.models import Network
 
 __all__ = ["Config", "ConfigError", "find", "load", "parse", "placed"]
@@ -169,8 +171,9 @@ class NetworkConfig(Section, frozen=True, kw_only=True):
 class WebConfig(Section, frozen=True, kw_only=True):
     """Where the page, the API and the metrics are served. probe_any: /probe measures sites that are not configured.
 
-    hosts: by which names other machines may ask, beyond addresses and this machine's own.
-    public: where everyone on the internet may read them. token: with it changes may be asked for from elsewhere.
+    hosts: by which names other machines may ask, beyond addresses and this machine's own; where it is public, by which
+    names alone all is told. public: where everyone on the internet may read them, redacted. token: with it changes may be
+    asked for from elsewhere.
     operator, contact: who runs it, as the page says.
     """
 
@@ -237,17 +240,17 @@ def load(path: Path) -> Config:
             raw = file.read(MAX_BYTES + 1)
         config = parse(raw.decode("utf-8-sig"), str(path))
     except OSError as exc:
-        raise ConfigError(str(path), None, None, (exc.strerror or type(exc).__name__).lower()) from None
+        raise ConfigError(str(path), None, None, system_errors.problem(exc)) from None
     except UnicodeDecodeError as exc:
         line = raw.count(b"\n", 0, exc.start) + 1
-        raise ConfigError(str(path), line, "yaml", "expected text in UTF-8") from None
+        raise ConfigError(str(path), line, "yaml", Said("expected text in UTF-8")) from None
     lists = tuple(_beside(path, entry) for entry in config.lists)
     return msgspec.structs.replace(
         config, lists=lists, store=_store_beside(path, config.store), network=_network_beside(path, config.network)
     )
 
 
-def placed(file: Path | None, key: str, problem: str) -> ConfigError:
+def placed(file: Path | None, key: str, problem: Said | Exception | str) -> ConfigError:
     """What turned out to be wrong with a value later on; with its line where it comes from a file."""
     if file is None:
         return ConfigError(FILE_NAME, None, key, problem)
@@ -282,7 +285,7 @@ def parse(text: str, name: str) -> Config:
     try:
         config = msgspec.convert(values, Config)
     except msgspec.ValidationError as exc:
-        raise document.error(*_worded(str(exc))) from None
+        raise document.error(*unfit(exc)) from None
     for path, expected in _contradictions(config):
         raise document.error(path, expected)
     return config
@@ -295,7 +298,7 @@ def _read(document: Document, value: Any, kind: Any, path: str) -> Any:
         try:
             value = reader(value)
         except ValueError as exc:
-            raise document.error(path, str(exc)) from None
+            raise document.error(path, exc) from None
     if get_origin(kind) is tuple and isinstance(value, list):
         return [_read(document, item, get_args(kind)[0], f"{path}[{i}]") for i, item in enumerate(value)]
     if get_origin(kind) is dict and isinstance(value, dict):
@@ -319,15 +322,17 @@ def _read_section(document: Document, values: dict[str, Any], kind: type[Section
     for key, value in values.items():
         here = f"{path}.{key}" if path else key
         if key not in known:
-            raise document.error(here, f"unknown key, expected {_likely(key, list(known))}")
+            raise document.error(here, _unknown(key, list(known)))
         if value is not None:  # a key whose values are all commented out
             found[key] = _read(document, value, known[key], here)
     return found
 
 
-def _likely(key: str, known: list[str]) -> str:
+def _unknown(key: str, known: list[str]) -> Said:
     close = difflib.get_close_matches(key, known, n=1)
-    return close[0] if close else "one of " + ", ".join(known)
+    if close:
+        return Said("unknown key, expected {key}", key=close[0])
+    return Said("unknown key, expected one of {keys}", keys=", ".join(known))
 
 
 def _unwrapped(kind: Any) -> tuple[Any, list[Callable[[Any], Any]]]:
@@ -344,42 +349,30 @@ def _unwrapped(kind: Any) -> tuple[Any, list[Callable[[Any], Any]]]:
             return kind, readers
 
 
-_WORDS = {
-    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
-    "object": "a mapping", "null": "nothing", "bool | null": "true or false", "str | null": "text",
-    "int | null": "a whole number", "array | null": "a list", "object | null": "a mapping",
-}  # fmt: skip
-
-
-def _worded(problem: str) -> tuple[str, str]:
-    """msgspec's message -> the path in it, and what is expected. The table of bad configurations pins each form."""
-    message, _, place = problem.partition(" - at `$")
-    path = place.removesuffix("`").removeprefix(".")
-    missing = re.fullmatch(r"Object missing required field `(\w+)`", message)
-    if missing:
-        return f"{path}.{missing[1]}" if path else missing[1], "expected, but missing"
-    message = re.sub(r"`([^`]*)`", lambda match: _WORDS.get(match[1], match[1]), message)
-    return path, message[:1].lower() + message[1:]
-
-
 def _exactly_one(section: Section, *keys: str) -> None:
     given = [key for key in keys if getattr(section, key) is not None]
-    if len(given) != 1:
-        raise ValueError(f"expected exactly one of {', '.join(keys)}, got {' and '.join(given) or 'none'}")
+    if not given:
+        raise ValueError(Said("expected exactly one of {keys}, got none", keys=", ".join(keys)))
+    if len(given) > 1:
+        raise ValueError(
+            Said("expected exactly one of {keys}, got {given}", keys=", ".join(keys), given=", ".join(given))
+        )
 
 
-def _contradictions(config: Config) -> list[tuple[str, str]]:
+def _contradictions(config: Config) -> list[tuple[str, Said]]:
     """What is wrong between values that are right by themselves, as (path, what is expected)."""
     names = [vantage.name for vantage in config.vantages]
     repeated = [i for i, name in enumerate(names) if name in names[:i]]
-    control, measure = config.control, config.measure
-    found = [(f"vantages[{i}].name", f"expected a name of its own, {names[i]} is taken") for i in repeated]
+    control, measure, helpers = config.control, config.measure, len(set(config.control.helpers))
+    found = [
+        (f"vantages[{i}].name", Said("expected a name of its own, {name} is taken", name=names[i])) for i in repeated
+    ]
     if control.vantage is not None and control.vantage not in names:
-        found.append(("control.vantage", f"expected one of the vantages: {', '.join(names)}"))
+        found.append(("control.vantage", Said("expected one of the vantages: {names}", names=", ".join(names))))
     if control.vantage is not None and set(names) == {control.vantage}:
-        found.append(("vantages", f"expected a vantage besides the control, {control.vantage}"))
-    if control.agree > max(1, len(set(control.helpers))):
-        found.append(("control.agree", f"expected at most the number of helpers, {len(set(control.helpers))}"))
+        found.append(("vantages", Said("expected a vantage besides the control, {name}", name=control.vantage)))
+    if control.agree > max(1, helpers):
+        found.append(("control.agree", Said("expected at most the number of helpers, {number}", number=helpers)))
     if measure.timeout_s > measure.budget_s:
-        found.append(("measure.timeout", "expected at most the budget of a site"))
+        found.append(("measure.timeout", Said("expected at most the budget of a site")))
     return found

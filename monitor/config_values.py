@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from monitor import vantage
+from monitor.messages import Said
 from monitor.urls import BadPort, BadUrl, Target, target
 
 _UNITS_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -33,7 +34,7 @@ def duration(value: Any) -> float:
     """Seconds from `500ms`, `10s`, `30m`, `2h` or `1d`, at most a year. A bare number has no unit, so it is refused."""
     seconds = age(value)
     if seconds > MAX_DURATION_S:
-        raise ValueError(f"expected a duration of at most a year, got {value}")
+        raise ValueError(Said("expected a duration of at most a year, got {value}", value=value))
     return seconds
 
 
@@ -41,7 +42,7 @@ def age(value: Any) -> float:
     """As `duration`, however long."""
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"expected a duration such as 10s, 30m, 2h or 1d, got {shown(value)}")
+        raise ValueError(Said("expected a duration such as 10s, 30m, 2h or 1d, got {value}", value=shown(value)))
     return float(match[1]) * _UNITS_S[match[2]]
 
 
@@ -49,18 +50,21 @@ def positive_duration(value: Any) -> float:
     """As `duration`, but not zero."""
     seconds = duration(value)
     if seconds == 0:
-        raise ValueError(f"expected a duration longer than nothing, got {value}")
+        raise ValueError(Said("expected a duration longer than nothing, got {value}", value=value))
     return seconds
 
 
 def at_least(least_s: float, reader: Callable[[Any], float]) -> Callable[[Any], float]:
     """A reader that takes no shorter duration."""
     unit, size_s = next((unit, size) for unit, size in reversed(_UNITS_S.items()) if least_s >= size)
+    least = f"{least_s / size_s:g}{unit}"
 
     def read(value: Any) -> float:
         seconds = reader(value)
         if seconds < least_s:
-            raise ValueError(f"expected a duration of at least {least_s / size_s:g}{unit}, got {shown(value)}")
+            raise ValueError(
+                Said("expected a duration of at least {least}, got {value}", least=least, value=shown(value))
+            )
         return seconds
 
     return read
@@ -70,7 +74,7 @@ def size(value: Any) -> int:
     """Bytes from `500KB`, `200MB`, `2GB` or `1TB` (powers of ten). A bare number has no unit, so it is refused."""
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
     if match is None or float(match[1]) == 0:
-        raise ValueError(f"expected a size such as 500KB, 200MB or 2GB, got {shown(value)}")
+        raise ValueError(Said("expected a size such as 500KB, 200MB or 2GB, got {value}", value=shown(value)))
     return int(float(match[1]) * _SIZES[match[2]])
 
 
@@ -80,15 +84,17 @@ def database(value: Any) -> str:
         return https_url(value)
     if isinstance(value, str) and re.fullmatch(r"[^\x00-\x1f]{1,1024}", value) and "://" not in value:
         return value
-    raise ValueError(f"expected a file in MaxMind's format, or the https URL of one, got {shown(value)}")
+    raise ValueError(
+        Said("expected a file in MaxMind's format, or the https URL of one, got {value}", value=shown(value))
+    )
 
 
 def web_url(value: Any) -> str:
     """An http or https URL of a site, as a browser would ask for it: lower-case A-label, no fragment, a path."""
     if not isinstance(value, str):
-        raise ValueError(f"expected a URL such as https://www.example.org/, got {shown(value)}")
+        raise ValueError(Said("expected a URL such as https://www.example.org/, got {value}", value=shown(value)))
     if _BARE_HOST.fullmatch(value):
-        raise ValueError(f"expected a URL; for a host alone write https://{value.removesuffix('/')}/")
+        raise ValueError(Said("expected a URL; for a host alone write https://{host}/", host=value.removesuffix("/")))
     return _without_fragment(_target(value))
 
 
@@ -101,7 +107,7 @@ def https_url(value: Any) -> str:
     """A URL that only https may reach (an encrypted resolver)."""
     url = web_url(value)
     if not url.startswith("https:"):
-        raise ValueError(f"expected an https URL, got {shown(value)}")
+        raise ValueError(Said("expected an https URL, got {value}", value=shown(value)))
     return url
 
 
@@ -109,15 +115,15 @@ def _target(value: str) -> Target:
     try:
         found = target(value)
     except BadPort:
-        raise ValueError(f"expected a URL with a port from 1 to 65535, got {shown(value)}") from None
+        raise ValueError(Said("expected a URL with a port from 1 to 65535, got {value}", value=shown(value))) from None
     except BadUrl:
-        raise ValueError(f"expected an http or https URL, got {shown(value)}") from None
+        raise ValueError(Said("expected an http or https URL, got {value}", value=shown(value))) from None
     if len(found.url) > MAX_URL:
-        raise ValueError(f"expected a URL of at most {MAX_URL} characters")
+        raise ValueError(Said("expected a URL of at most {number} characters", number=MAX_URL))
     if "@" in urlsplit(found.url).netloc:
-        raise ValueError("expected a URL without user name and password")
+        raise ValueError(Said("expected a URL without user name and password"))
     if not (_is_address(found.host) or _is_host_name(found.host)):
-        raise ValueError(f"expected a URL with a valid host name, got {shown(value)}")
+        raise ValueError(Said("expected a URL with a valid host name, got {value}", value=shown(value)))
     return found
 
 
@@ -149,14 +155,16 @@ def selected(value: Any) -> str:
         with suppress(ValueError):
             found = _target(f"https://{value}/")
     if found is None:
-        raise ValueError(f"expected tag:TAG or a site's host such as www.lapatilla.com, got {shown(value)}")
+        raise ValueError(
+            Said("expected tag:TAG or a site's host such as www.lapatilla.com, got {value}", value=shown(value))
+        )
     return found.site
 
 
 def address(value: Any) -> str:
     """An IPv4 or IPv6 address."""
     if not isinstance(value, str) or not _is_address(value):
-        raise ValueError(f"expected an IP address, got {shown(value)}")
+        raise ValueError(Said("expected an IP address, got {value}", value=shown(value)))
     return value
 
 
@@ -165,7 +173,10 @@ def resolver(value: Any) -> str:
     if isinstance(value, str) and (_is_address(value) or _is_endpoint(value, named=False)):
         return value
     raise ValueError(
-        f"expected a resolver's IP address (192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53), got {shown(value)}"
+        Said(
+            "expected a resolver's IP address (192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53), got {value}",
+            value=shown(value),
+        )
     )
 
 
@@ -175,15 +186,20 @@ def own_resolver(value: Any) -> str:
         return "system"
     try:
         return resolver(value)
-    except ValueError as exc:
-        raise ValueError(f"{str(exc).replace('expected', 'expected system or', 1)}") from None
+    except ValueError:
+        raise ValueError(
+            Said(
+                "expected system or a resolver's IP address (192.0.2.1, 192.0.2.1:53 or [2001:db8::1]:53), got {value}",
+                value=shown(value),
+            )
+        ) from None
 
 
 def listen(value: Any) -> str:
     """`HOST:PORT` to listen on; `[v6]:port` for IPv6."""
     if isinstance(value, str) and _is_endpoint(value, named=True):
         return value
-    raise ValueError(f"expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got {shown(value)}")
+    raise ValueError(Said("expected HOST:PORT such as 127.0.0.1:9105 or [::1]:9105, got {value}", value=shown(value)))
 
 
 def _is_endpoint(text: str, *, named: bool) -> bool:
@@ -202,13 +218,13 @@ def proxy(value: Any) -> str:
         if scheme in vantage.PROXY_SCHEMES and _is_endpoint(rest.rpartition("@")[2].removesuffix("/"), named=True):
             vantage.proxy(value)
             return value
-    raise ValueError("expected a proxy such as socks5://127.0.0.1:9050")  # its password is not shown
+    raise ValueError(Said("expected a proxy such as socks5://127.0.0.1:9050"))  # its password is not shown
 
 
 def device(value: Any) -> str:
     """A network interface's name."""
     if not isinstance(value, str) or not _DEVICE.fullmatch(value):
-        raise ValueError(f"expected an interface name such as eth1, got {shown(value)}")
+        raise ValueError(Said("expected an interface name such as eth1, got {value}", value=shown(value)))
     return value
 
 
@@ -216,13 +232,15 @@ def netns(value: Any) -> str:
     """A network namespace: a name under /run/netns, or an absolute path such as /proc/PID/ns/net."""
     if isinstance(value, str) and _NETNS.fullmatch(value) and ".." not in PurePosixPath(value).parts:
         return value
-    raise ValueError(f"expected a network namespace: a name or /proc/PID/ns/net, got {shown(value)}")
+    raise ValueError(Said("expected a network namespace: a name or /proc/PID/ns/net, got {value}", value=shown(value)))
 
 
 def name(value: Any) -> str:
     """A short name that metrics and tables can show."""
     if not isinstance(value, str) or not _NAME.fullmatch(value):
-        raise ValueError(f"expected a name of at most 64 letters, digits, spaces and _-.:@, got {shown(value)}")
+        raise ValueError(
+            Said("expected a name of at most 64 letters, digits, spaces and _-.:@, got {value}", value=shown(value))
+        )
     return value
 
 
@@ -232,27 +250,27 @@ def contact(value: Any) -> str:
         return value
     if isinstance(value, str) and value.startswith("https://"):
         return web_url(value)
-    raise ValueError(f"expected a mail address or an https URL, got {shown(value)}")
+    raise ValueError(Said("expected a mail address or an https URL, got {value}", value=shown(value)))
 
 
 def country(value: Any) -> str:
     """A country as two capital letters (ISO 3166-1)."""
     if not isinstance(value, str) or not re.fullmatch("[A-Z]{2}", value):
-        raise ValueError(f"expected a country as two capital letters such as VE, got {shown(value)}")
+        raise ValueError(Said("expected a country as two capital letters such as VE, got {value}", value=shown(value)))
     return value
 
 
 def language(value: Any) -> str:
     """A language as two small letters (ISO 639-1)."""
     if not isinstance(value, str) or not re.fullmatch("[a-z]{2}", value):
-        raise ValueError(f"expected a language as two small letters such as es, got {shown(value)}")
+        raise ValueError(Said("expected a language as two small letters such as es, got {value}", value=shown(value)))
     return value
 
 
 def category(value: Any) -> str:
     """A Citizen Lab category code."""
     if not isinstance(value, str) or not re.fullmatch("[A-Z]{2,5}", value):
-        raise ValueError(f"expected a Citizen Lab category code such as NEWS, got {shown(value)}")
+        raise ValueError(Said("expected a Citizen Lab category code such as NEWS, got {value}", value=shown(value)))
     return value
 
 
@@ -260,14 +278,16 @@ def host(value: Any) -> str:
     """A machine's name, or its address."""
     if isinstance(value, str) and (_is_address(value) or _is_host_name(value.lower())):
         return value.lower()
-    raise ValueError(f"expected a host such as probe.example.org, without a port, got {shown(value)}")
+    raise ValueError(Said("expected a host such as probe.example.org, without a port, got {value}", value=shown(value)))
 
 
 def origin(value: Any) -> str:
     """Where the page is for everyone: a scheme, a host and nothing behind it."""
     url = web_url(value)
     if urlsplit(url).path != "/" or urlsplit(url).query:
-        raise ValueError(f"expected a URL without a path such as https://almenara.example/, got {shown(value)}")
+        raise ValueError(
+            Said("expected a URL without a path such as https://almenara.example/, got {value}", value=shown(value))
+        )
     return url
 
 
@@ -275,14 +295,16 @@ def token(value: Any) -> str:
     """A secret that nobody guesses; it is not shown."""
     if isinstance(value, str) and re.fullmatch(r"[!-~]{24,200}", value):
         return value
-    raise ValueError("expected 24 to 200 random letters and digits, as `openssl rand -hex 24` prints them")
+    raise ValueError(Said("expected 24 to 200 random letters and digits, as `openssl rand -hex 24` prints them"))
 
 
 def store(value: Any) -> str:
     """Where measurements are kept: `sqlite:FILE` or `postgresql://...`."""
     if isinstance(value, str) and re.fullmatch(r"sqlite:[^\x00-\x1f]+|postgresql://[^\x00-\x20]+", value):
         return value
-    raise ValueError("expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE")  # its password is not shown
+    raise ValueError(
+        Said("expected sqlite:FILE or postgresql://USER:PASSWORD@HOST/DATABASE")
+    )  # its password is not shown
 
 
 def site_entry(value: Any) -> Any:
@@ -290,19 +312,18 @@ def site_entry(value: Any) -> Any:
     return {"url": value} if isinstance(value, str) else value
 
 
-def shown(value: Any) -> str:
+def shown(value: Any) -> Said | str:
     """A value as an error message quotes it: one short line, without what may be a URL's password or key."""
-    text = {True: "true", False: "false", None: "nothing"}.get(value) if _is_constant(value) else None
     if isinstance(value, list | dict):
-        text = "a list" if isinstance(value, list) else "a mapping"
+        return Said("a list") if isinstance(value, list) else Said("a mapping")
+    if value is None:
+        return Said("nothing")
     if isinstance(value, str) and "://" in value:
         value = re.sub(r"\?.*", "?...", re.sub("://.*@", "://...@", value, flags=re.DOTALL), flags=re.DOTALL)
-    text = text or (repr(value) if isinstance(value, str) else str(value))
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 80 else text[:77] + "..."
-
-
-def _is_constant(value: Any) -> bool:
-    return value is None or isinstance(value, bool)
 
 
 def _read_by(function: Callable[[Any], Any]) -> Meta:

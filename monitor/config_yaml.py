@@ -12,22 +12,32 @@ from ruamel.yaml.events import AliasEvent, MappingStartEvent, NodeEvent, Sequenc
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
+from monitor.messages import N_, Said, Speaker
+
 MAX_BYTES = 256 * 1024  # ten times the Venezuelan test list; longer lists of sites belong under `lists`
 MAX_DEPTH = 12
 _TAG = "tag:yaml.org,2002:"
 
 
-class ConfigError(Exception):
-    """The configuration is wrong. Its text is one line: file, line, key, what is expected."""
-
-    def __init__(self, file: str, line: int | None, key: str | None, expected: str) -> None:
-        super().__init__(file, line, key, expected)
-        self.file, self.line, self.key, self.expected = file, line, key, expected
+class _Placed(Said):
+    """What is expected, after the place where it is."""
 
     def __str__(self) -> str:
-        where = self.file if self.line is None else f"{self.file}:{self.line}"
-        text = ": ".join(part for part in (where, self.key, self.expected) if part)
-        return one_line(text)
+        return one_line(super().__str__())
+
+    def told(self, w: Speaker) -> str:
+        return one_line(super().told(w))
+
+
+class ConfigError(Exception):
+    """The configuration is wrong. Its text is one line: file, line, key, what is expected.
+
+    expected: a message, an error that carries one, or a text that stays as it is.
+    """
+
+    def __init__(self, file: str, line: int | None, key: str | None, expected: Said | Exception | str) -> None:
+        place = [file if line is None else f"{file}:{line}", *filter(None, [key])]
+        super().__init__(_Placed("{place}: {expected}", place=": ".join(place), expected=expected))
 
 
 def one_line(text: str) -> str:
@@ -47,7 +57,7 @@ class Document:
         if root is not None:
             self.values = self._plain(root, "")
 
-    def error(self, path: str, expected: str) -> ConfigError:
+    def error(self, path: str, expected: Said | Exception | str) -> ConfigError:
         """An error about the value at `path`, with the line of the nearest key that the file has."""
         known = path
         while known not in self.lines:
@@ -56,7 +66,9 @@ class Document:
 
     def _composed(self, text: str) -> Node | None:
         if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
-            raise ConfigError(self.file, None, None, f"expected a file of at most {MAX_BYTES // 1024} KiB")
+            raise ConfigError(
+                self.file, None, None, Said("expected a file of at most {number} KiB", number=MAX_BYTES // 1024)
+            )
         yaml = YAML(typ="safe", pure=True)
         try:
             self._refuse_tricks(yaml, text)
@@ -64,13 +76,15 @@ class Document:
             return root
         except ReaderError as exc:
             line = text.count("\n", 0, exc.position) + 1
-            raise ConfigError(self.file, line, "yaml", "expected text, got a control character") from None
+            raise ConfigError(self.file, line, "yaml", Said("expected text, got a control character")) from None
         except MarkedYAMLError as exc:
             mark = exc.problem_mark or exc.context_mark
             raise ConfigError(self.file, mark.line + 1 if mark else None, "yaml", _problem(exc)) from None
         except (YAMLError, ValueError, OverflowError) as exc:
             # An escape beyond Unicode (`"\U99999999"`) makes ruamel raise outside its own errors.
-            raise ConfigError(self.file, None, "yaml", f"expected YAML 1.2 ({type(exc).__name__})") from None
+            raise ConfigError(
+                self.file, None, "yaml", Said("expected YAML 1.2 ({problem})", problem=type(exc).__name__)
+            ) from None
 
     def _refuse_tricks(self, yaml: YAML, text: str) -> None:
         """Look at the events first: composing recurses, and shares what aliases point to."""
@@ -78,14 +92,14 @@ class Document:
         for event in yaml.parse(text):
             line = event.start_mark.line + 1 if event.start_mark else None
             if isinstance(event, AliasEvent) or getattr(event, "anchor", None):
-                raise ConfigError(self.file, line, "yaml", "expected no anchors and aliases (&, *)")
+                raise ConfigError(self.file, line, "yaml", Said("expected no anchors and aliases (&, *)"))
             if isinstance(event, NodeEvent) and getattr(event, "tag", None):
-                raise ConfigError(self.file, line, "yaml", "expected no tags (!)")
+                raise ConfigError(self.file, line, "yaml", Said("expected no tags (!)"))
             if getattr(event, "version", None) not in (None, (1, 2)):
-                raise ConfigError(self.file, line, "yaml", "expected YAML 1.2")
+                raise ConfigError(self.file, line, "yaml", Said("expected YAML 1.2"))
             depth += _nesting(event)
             if depth > MAX_DEPTH:
-                raise ConfigError(self.file, line, "yaml", f"expected at most {MAX_DEPTH} levels")
+                raise ConfigError(self.file, line, "yaml", Said("expected at most {number} levels", number=MAX_DEPTH))
 
     def _plain(self, node: Node, path: str) -> Any:
         if isinstance(node, MappingNode):
@@ -103,10 +117,11 @@ class Document:
         for key_node, value_node in node.value:
             key, line = key_node.value, key_node.start_mark.line + 1
             if not isinstance(key_node, ScalarNode) or key_node.tag != _TAG + "str":
-                raise ConfigError(self.file, line, path or "yaml", "expected a key that is a word")
+                raise ConfigError(self.file, line, path or "yaml", Said("expected a key that is a word"))
             here = f"{path}.{key}" if path else key
             if key in values:
-                raise ConfigError(self.file, line, here, f"expected once, first given in line {self.lines[here]}")
+                first = self.lines[here]
+                raise ConfigError(self.file, line, here, Said("expected once, first given in line {line}", line=first))
             self.lines[here] = line
             values[key] = self._plain(value_node, here)
         return values
@@ -120,7 +135,7 @@ class Document:
             if kind == "float":
                 return float(text.replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
-            raise self.error(path, "expected a number") from None
+            raise self.error(path, Said("expected a number")) from None
         return {"null": None, "bool": text.lower() == "true"}.get(kind, text)
 
 
@@ -130,5 +145,16 @@ def _nesting(event: Any) -> int:
     return -1 if type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent") else 0
 
 
-def _problem(exc: MarkedYAMLError) -> str:
-    return str(exc.problem or exc.context or "expected YAML")
+_PROBLEMS = (  # as ruamel tells them: those that people make most
+    N_("mapping values are not allowed here"),
+    N_("could not find expected ':'"),
+    N_("found character '\\t' that cannot start any token"),
+    N_("did not find expected key"),
+    N_("while scanning a quoted scalar"),
+    N_("found unexpected end of stream"),
+)
+
+
+def _problem(exc: MarkedYAMLError) -> Said:
+    problem = str(exc.problem or exc.context or "")
+    return Said("expected YAML 1.2 ({problem})", problem=Said(problem) if problem in _PROBLEMS else problem)

@@ -10,9 +10,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from monitor import system_errors
 from monitor.consent_texts import AGAIN, QUESTION, REFUSED, UNREMEMBERED, answers, risks
 from monitor.language import Words, here
-from monitor.messages import N_
+from monitor.messages import N_, Said
 
 # A new version of the text is a new question: what was agreed to before was another text.
 TEXT_VERSION = 1
@@ -46,13 +47,13 @@ def require(configured: bool | None, *, ask: Callable[[str], str] | None, now: d
     if configured is True:
         return
     if configured is False:
-        raise ConsentMissing(here().text("nothing is measured: the configuration says `consent: false`"))
+        raise ConsentMissing(Said("nothing is measured: the configuration says `consent: false`"))
     if _is_remembered(remembered):
         return
     if ask is None:
-        raise ConsentMissing(here().text(HOW_TO))
+        raise ConsentMissing(Said(HOW_TO))
     if not _agrees(ask, here(), remembered):
-        raise ConsentMissing(here().text(REFUSED))
+        raise ConsentMissing(Said(REFUSED))
     _remember(remembered, _Given(date=now, text_version=TEXT_VERSION))
 
 
@@ -98,5 +99,4 @@ def _remember(file: Path, given: _Given) -> None:
         file.write_bytes(msgspec.json.encode(given) + b"\n")
         file.chmod(0o600)
     except OSError as exc:
-        problem = (exc.strerror or type(exc).__name__).lower()
-        sys.stderr.write(here().text(UNREMEMBERED, file=file, problem=problem) + "\n")
+        sys.stderr.write(here().text(UNREMEMBERED, file=file, problem=system_errors.problem(exc)) + "\n")

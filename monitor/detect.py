@@ -20,7 +20,7 @@ from monitor.classify import Reading, UnreadableError, documents
 from monitor.control.bounds import text
 from monitor.events import Minimum, detect
 from monitor.language import here
-from monitor.messages import N_
+from monitor.messages import N_, Said
 from monitor.models import Event, Kind, Network, Point, Status
 from monitor.wording import told
 
@@ -119,11 +119,16 @@ class _Points(Reading):
             try:
                 lines = _LINES.decode(data) if data.lstrip()[:1] == b"[" else (_DECODER.decode(data),)
             except msgspec.ValidationError as exc:
-                yield where, UnreadableError(f"not a measurement with a verdict: {text(str(exc), _LONGEST)}")
+                yield (
+                    where,
+                    UnreadableError(
+                        Said("not a measurement with a verdict: {problem}", problem=text(str(exc), _LONGEST))
+                    ),
+                )
             except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-                yield where, UnreadableError(f"not JSON: {text(str(exc), _LONGEST)}")
+                yield where, UnreadableError(Said("not JSON: {problem}", problem=text(str(exc), _LONGEST)))
             except RecursionError:
-                yield where, UnreadableError("not a measurement: nested too deeply")
+                yield where, UnreadableError(Said("not a measurement: nested too deeply"))
             else:
                 for line in lines:
                     yield where, self._point(line)
@@ -132,7 +137,7 @@ class _Points(Reading):
         verdict, network = line.verdict, line.network
         wrong = _wrong(line)
         if wrong:
-            return UnreadableError(f"not a measurement with a verdict: {wrong}")
+            return UnreadableError(Said("not a measurement with a verdict: {problem}", problem=wrong))
         asn, isp, country = key = (network.asn, self._name(network.isp), self._name(network.country))
         where = self._networks.get(key)
         if where is None:
@@ -163,19 +168,19 @@ class _Points(Reading):
         return self._methods.setdefault(named, named)
 
 
-def _wrong(line: _Line) -> str | None:
+def _wrong(line: _Line) -> Said | None:
     """What is implausible about a line that has the right form."""
     started, confidence, asn = line.started, line.verdict.confidence, line.network.asn
     if started.tzinfo is None:
-        return "started: a time without its zone"
+        return Said("started: a time without its zone")
     if not _EARLIEST <= started < _LATEST:
-        return "started: expected a time between 2000 and 2199"
+        return Said("started: expected a time between 2000 and 2199")
     if not line.site or len(line.site) > _LONGEST:
-        return f"site: expected 1 to {_LONGEST} characters"
+        return Said("site: expected 1 to {number} characters", number=_LONGEST)
     if confidence is not None and not 0 <= confidence <= 1:
-        return "verdict.confidence: expected 0 to 1"
+        return Said("verdict.confidence: expected 0 to 1")
     if asn is not None and not 0 <= asn <= _LARGEST_ASN:
-        return "network.asn: expected 0 to 4294967295"
+        return Said("network.asn: expected 0 to 4294967295")
     return None
 
 

@@ -18,6 +18,8 @@ from pathlib import Path
 from string import Formatter
 from typing import TYPE_CHECKING, Any
 
+from monitor.messages import Said
+
 if TYPE_CHECKING:
     from types import ModuleType
 
@@ -42,8 +44,16 @@ class Words:
         self._translations = translations
 
     def text(self, message: str, /, **values: object) -> str:
-        """The message with the values that it names in braces."""
-        return self.gettext(message).format(**values)
+        """The message with the values that it names in braces; what is a message itself is said in this language."""
+        return self.gettext(message).format(**{name: self._value(value) for name, value in values.items()})
+
+    def said(self, what: object) -> str:
+        """A message, or an error that carries one; anything else as it is."""
+        carried = what.args[0] if isinstance(what, Exception) and what.args else what
+        return carried.told(self) if isinstance(carried, Said) else str(what)
+
+    def _value(self, value: object) -> object:
+        return self.said(value) if isinstance(value, Said | Exception) else value
 
     def many(self, singular: str, plural: str, number: int, /, **values: object) -> str:
         """The form for that number, which it names as {count}."""

@@ -38,7 +38,7 @@ class Ledger:
         retry_s: float = RETRY_S,
     ) -> None:
         """count: what the store is to count of each. save_events: stores them, and what comes of them."""
-        self.problem: str | None = None
+        self.problem: StoreError | None = None
         self._handled = handled
         self._append = partial(store.append, count=count)
         self._save_all = save_events or store.save_events
@@ -125,7 +125,7 @@ class Ledger:
             batch = [self._unsaved[i] for i in range(min(most, len(self._unsaved)))]
             failure = await self._failure(self._append, batch)
             if isinstance(failure, StoreError):
-                return self._troubled(str(failure))
+                return self._troubled(failure)
             if failure is not None and len(batch) > 1:
                 most = 1  # one of them is what the store cannot take
                 continue
@@ -140,7 +140,7 @@ class Ledger:
         if events or incidents:
             failure = await self._failure(self._save_all, events, incidents)
             if isinstance(failure, StoreError):
-                return self._troubled(str(failure))
+                return self._troubled(failure)
             if failure is not None:
                 say_bug("storing events", failure)
             self._events = {id: event for id, event in self._events.items() if event not in events}
@@ -153,13 +153,13 @@ class Ledger:
         await asyncio.wait({doing})
         return doing.exception()
 
-    def _troubled(self, problem: str) -> None:
+    def _troubled(self, problem: StoreError) -> None:
         if self.problem is None:
             text = spoken().text(
                 "{problem}; measuring goes on, at most {number} measurements are kept in memory",
                 problem=problem, number=MOST_UNSAVED,
             )  # fmt: skip
-            say("store_trouble", text, level=logging.ERROR, problem=problem)
+            say("store_trouble", text, level=logging.ERROR, problem=str(problem))
         self.problem = problem
 
     def _healed(self) -> None:

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from monitor import files
+from monitor import files, system_errors
 from monitor.budget import amount
 from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_yaml import ConfigError, one_line
 from monitor.language import Words, here
-from monitor.messages import N_
+from monitor.messages import N_, Said
 from monitor.schedule import every_s
 from monitor.show import printable
 from monitor.sites import MAX_LIST_BYTES, ListUnavailable, distinct, list_text, site_name, sites_in
@@ -80,7 +80,7 @@ class Lists:
         waiting = [site.url for site in self.approved(config).waiting]
         unknown = [url for url in urls if url != ALL and url not in waiting]
         if unknown:
-            raise ConfigError("--approve", None, unknown[0], "expected the URL of a site that waits, or all")
+            raise ConfigError("--approve", None, unknown[0], Said("expected the URL of a site that waits, or all"))
         with _remembered() as known:
             known.approved += [url for url in waiting if ALL in urls or url in urls]
 
@@ -252,7 +252,8 @@ def _remembered() -> Iterator[_Remembered]:
             if known != before:
                 files.replace(file, msgspec.json.encode(known))
     except OSError as exc:
-        raise ListUnavailable(one_line(f"{file}: cannot be kept: {(exc.strerror or '').lower()}")) from None
+        unkept = Said("{file}: cannot be kept: {problem}", file=one_line(str(file)), problem=system_errors.problem(exc))
+        raise ListUnavailable(unkept) from None
 
 
 def _load(file: Path) -> _Remembered:
@@ -262,5 +263,7 @@ def _load(file: Path) -> _Remembered:
     except FileNotFoundError:
         return _Remembered()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        expected = "expected what `almenara sites` wrote; delete it to agree to all sites of your lists as they are now"
+        expected = Said(
+            "expected what `almenara sites` wrote; delete it to agree to all sites of your lists as they are now"
+        )
         raise ConfigError(str(file), None, None, expected) from None

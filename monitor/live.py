@@ -38,8 +38,8 @@ class View(Struct, frozen=True, kw_only=True):
     budget: int | None
     control: str
     waiting: int
-    problem: str | None
-    absent: Mapping[str, str]
+    problem: Exception | str | None
+    absent: Mapping[str, Exception | str]
 
 
 def screen(view: View, now: datetime, height: int, width: int, w: Words = ENGLISH) -> Group:
@@ -59,9 +59,9 @@ def _foot(view: View, now: datetime, w: Words) -> list[Text]:
     """What is wrong, what waits, what is next."""
     texts = []
     if view.problem:
-        texts.append(Text(w.text("store: {problem}", problem=printable(view.problem, _TEXT)), style="bold red"))
+        texts.append(Text(w.text("store: {problem}", problem=printable(w.said(view.problem), _TEXT)), style="bold red"))
     for name, problem in view.absent.items():
-        told = w.text("vantage {name} is not there: {problem}", name=name, problem=printable(problem, _TEXT))
+        told = w.text("vantage {name} is not there: {problem}", name=name, problem=printable(w.said(problem), _TEXT))
         texts.append(Text(told, style="yellow"))
     if view.waiting:
         texts.append(Text(waiting_words(view.waiting, w), style="yellow"))

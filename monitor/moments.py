@@ -4,8 +4,8 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from monitor.config_values import duration, shown
+from monitor.messages import Said
 
-_EXPECTED = "expected a date, a time such as 2018-01-15T09:05, or how long ago, such as 36h or 7d"
 _UNITS = ((86_400, "d"), (3600, "h"), (60, "min"))
 
 
@@ -21,7 +21,11 @@ def moment(text: str, now: datetime) -> datetime:
         found = datetime.fromisoformat(text)
         return found.astimezone(UTC)
     except (ValueError, OverflowError, OSError):
-        raise ValueError(f"{_EXPECTED}, got {shown(text)}") from None
+        expected = Said(
+            "expected a date, a time such as 2018-01-15T09:05, or how long ago, such as 36h or 7d; got {value}",
+            value=shown(text),
+        )
+        raise ValueError(expected) from None
 
 
 def local_and_utc(when: datetime) -> str:

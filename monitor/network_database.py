@@ -8,6 +8,8 @@ import gzip
 import hashlib
 import logging
 import os
+import stat
+import threading
 import time
 import zlib
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,9 @@ from typing import Any
 import httpx
 import maxminddb
 
-from monitor import files
+from monitor import files, system_errors
+from monitor.journal import spoken
+from monitor.messages import Said
 from monitor.models import Network
 from monitor.origin import clean_name, number
 from monitor.urls import bare
@@ -55,6 +59,7 @@ class NetworkDatabase:
         self._tried_at = -RETRY_S
         self._fetching: asyncio.Task[None] | None = None
         self._complaint = ""
+        self._one_at_a_time = threading.Lock()
 
     async def settled(self) -> None:
         """When no newer copy is on its way."""
@@ -65,22 +70,30 @@ class NetworkDatabase:
         """Who announces a public address; None where it is not known here, or the database cannot be read."""
         await self._renew()
         try:
+            return await asyncio.to_thread(self._answer, address)
+        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
+            self._complain(type(error).__name__)
+            return None
+
+    def _answer(self, address: str) -> Network | None:
+        with self._one_at_a_time:
             reader = self._current()
             return None if reader is None else read_record(reader.get(address))
-        except (OSError, ValueError, maxminddb.InvalidDatabaseError) as error:
-            self._complain(f"{self._name}: {type(error).__name__}")
-            return None
 
     def _current(self) -> maxminddb.Reader | None:
         """The file as it is now: it may have been replaced."""
         try:
-            changed_at = self._file.stat().st_mtime
+            found = self._file.stat()
         except OSError as error:
             if not self._is_url:
-                self._complain(f"{self._name}: {(error.strerror or 'unreadable').lower()}")
+                self._complain(system_errors.problem(error))
             return None
-        if self._read_at != changed_at:
-            self._reader, self._read_at = maxminddb.open_database(str(self._file)), changed_at
+        if not stat.S_ISREG(found.st_mode):
+            self._complain(Said("it is no file"))
+            return None
+        if self._read_at != found.st_mtime:
+            _warm(self._file)
+            self._reader, self._read_at = maxminddb.open_database(str(self._file)), found.st_mtime
         return self._reader
 
     async def _renew(self) -> None:
@@ -111,8 +124,10 @@ class NetworkDatabase:
             os.replace(beside, self._file)
             self._complaint = ""
         except (OSError, httpx.HTTPError, EOFError, zlib.error, DatabaseUnusable) as error:
-            told = str(error) if isinstance(error, DatabaseUnusable) else type(error).__name__
-            self._complain(f"{self._name} cannot be fetched ({told}); the last good copy is used, or DNS")
+            problem = error if isinstance(error, DatabaseUnusable) else type(error).__name__
+            self._complain(
+                Said("it cannot be fetched ({problem}); the last good copy is used, or DNS", problem=problem)
+            )
         finally:
             self._fetching = None
             if beside is not None:
@@ -125,13 +140,13 @@ class NetworkDatabase:
         try:
             async with client.stream("GET", self._source) as response:
                 if response.status_code != 200 or response.url.scheme != "https":
-                    raise DatabaseUnusable(f"status {response.status_code}")
+                    raise DatabaseUnusable(Said("status {status}", status=response.status_code))
                 with packed.open("wb") as file:
                     size = 0
                     async for chunk in response.aiter_bytes():
                         size += len(chunk)
                         if size > MOST_BYTES:
-                            raise DatabaseUnusable("it is too large")
+                            raise DatabaseUnusable(Said("it is too large"))
                         file.write(chunk)
             await asyncio.to_thread(_unpack, packed, beside)
         finally:
@@ -139,17 +154,26 @@ class NetworkDatabase:
             if self._client is None:
                 await client.aclose()
 
-    def _complain(self, said: str) -> None:
+    def _complain(self, problem: Said | str) -> None:
         """Once, until it is something else."""
-        if said != self._complaint:
-            self._complaint = said
-            _log.warning("network database: %s", said)
+        told = spoken().text("network database {name}: {problem}", name=self._name, problem=problem)
+        if told != self._complaint:
+            self._complaint = told
+            _log.warning("%s", told)
 
 
 @lru_cache(maxsize=4)
 def shared(source: str) -> NetworkDatabase:
     """One for all vantages: it is large."""
     return NetworkDatabase(source)
+
+
+def _warm(file: Path) -> None:
+    """Into the system's memory: the reader lets nobody else run while it waits for a slow card."""
+    with file.open("rb", buffering=0) as opened:
+        for _ in range(MOST_BYTES // _CHUNK):
+            if not opened.read(_CHUNK):
+                return
 
 
 def check(file: Path) -> None:
@@ -160,8 +184,8 @@ def check(file: Path) -> None:
             if any(read_record(record) for record in _records(reader)):
                 return
     except (OSError, ValueError, maxminddb.InvalidDatabaseError):
-        raise DatabaseUnusable("it is no database in MaxMind's format") from None
-    raise DatabaseUnusable("it names no networks")
+        raise DatabaseUnusable(Said("it is no database in MaxMind's format")) from None
+    raise DatabaseUnusable(Said("it names no networks"))
 
 
 def _records(reader: maxminddb.Reader) -> Iterator[object]:
@@ -199,7 +223,7 @@ def _unpack(packed: Path, beside: Path) -> None:
         while chunk := source.read(_CHUNK):
             size += len(chunk)
             if size > MOST_BYTES:
-                raise DatabaseUnusable("it is too large")
+                raise DatabaseUnusable(Said("it is too large"))
             target.write(chunk)
 
 

@@ -29,6 +29,7 @@ import msgspec
 from monitor import ooni_entries as entries
 from monitor.control.bounds import is_address, text
 from monitor.control.protocol import endpoint, to_control
+from monitor.messages import Said
 from monitor.models import (
     Conditions,
     Control,
@@ -67,13 +68,13 @@ def from_ooni(raw: dict[str, Any]) -> Measurement:
         data = msgspec.json.encode(raw, order="sorted")
         recorded = msgspec.json.decode(data, type=Recorded)
     except (msgspec.MsgspecError, UnicodeError, TypeError, OverflowError, RecursionError) as exc:
-        raise OoniError(f"not an OONI measurement: {text(str(exc))}") from exc
+        raise OoniError(Said("not an OONI measurement: {problem}", problem=text(str(exc)))) from exc
     if recorded.test_name != "web_connectivity":
-        raise OoniError(f"not web_connectivity but {text(recorded.test_name)}")
+        raise OoniError(Said("not web_connectivity but {problem}", problem=text(recorded.test_name)))
     try:
         return _Reader(recorded).measurement(recorded.measurement_uid or hashlib.sha256(data).hexdigest()[:32])
     except BadUrl as exc:
-        raise OoniError(f"input is {text(str(exc))}") from exc
+        raise OoniError(Said("input is {problem}", problem=text(str(exc)))) from exc
 
 
 class _Reader:
@@ -334,7 +335,7 @@ def _moment(said: str) -> datetime:
     try:
         return datetime.strptime(said, "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
     except ValueError as exc:
-        raise OoniError(f"measurement_start_time is no time: {text(said)}") from exc
+        raise OoniError(Said("measurement_start_time is no time: {problem}", problem=text(said))) from exc
 
 
 def _controls(recorded: Recorded, start: Target) -> tuple[Control, ...]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from monitor import assemble
 from monitor.absence import Absent
-from monitor.config import Config, VantageConfig
+from monitor.config import Config, ConfigError, VantageConfig
 from monitor.control.shared import Line, Together
 from monitor.journal import spoken
 from monitor.measure import Prober
@@ -48,7 +48,7 @@ class Probers:
         self._context = context
         self._tell = tell
         self._held: dict[str, _Held] = {}
-        self._absent: dict[str, str] = {}
+        self._absent: dict[str, ConfigError] = {}
         self._declared: dict[str, Network] = {}
         self._past_traffic = 0
 
@@ -61,7 +61,7 @@ class Probers:
         network = self._held[name].prober.vantage.network
         return network.isp or name
 
-    def absent(self) -> dict[str, str]:
+    def absent(self) -> dict[str, ConfigError]:
         """What is configured and not there now, and what it lacks."""
         return self._absent.copy()
 
@@ -114,7 +114,7 @@ class Probers:
                 together.left()
             return await held.prober.file(seen)
 
-    def _tell_changes(self, absent: dict[str, str], configured: set[str]) -> None:
+    def _tell_changes(self, absent: dict[str, ConfigError], configured: set[str]) -> None:
         for name, problem in absent.items():
             if name not in self._absent:
                 self._tell(

@@ -83,7 +83,7 @@ def _there(config: Config, file: Path | None) -> Config:
     """With the vantages that are there, the others told of."""
     present = assemble.present(config, file)
     if all(one.name == config.control.vantage for one in present.config.vantages):
-        raise NoVantage("; ".join(present.absent.values()))
+        raise NoVantage("; ".join(map(here().said, present.absent.values())))
     for name, problem in present.absent.items():
         _warn(here().text("vantage {name} is left out: {problem}", name=name, problem=problem))
     return present.config

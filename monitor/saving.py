@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from monitor.config import Config
+from monitor.messages import Said
 from monitor.metrics.counting import Counting
 from monitor.models import Measurement
 from monitor.store import Store, StoreError
@@ -31,7 +32,9 @@ class Saving:
             if self._left:
                 self._append()
         except StoreError as exc:
-            raise StoreError(exc.kind, f"{len(self._left)} measurements were not saved: {exc}") from exc
+            raise StoreError(
+                exc.kind, Said("{number} measurements were not saved: {problem}", number=len(self._left), problem=exc)
+            ) from exc
         finally:
             if self._store is not None:
                 self._store.close()

@@ -120,7 +120,7 @@ class Service:
         """For /healthz."""
         problem = self._ledger.problem
         return Health(
-            status="ok" if problem is None else "store", problem=problem, sites=len(self._watched.sites),
+            status="ok" if problem is None else "store", problem=str(problem) if problem else None, sites=len(self._watched.sites),
             waiting=len(self._watched.waiting), vantages=len(self._probers.names()),
             absent=tuple(self._probers.absent()), unsaved=self._ledger.unsaved,
             last_measurement=self._picture.last.isoformat() if self._picture.last else None,
@@ -322,7 +322,7 @@ class Service:
         try:
             watched = await asyncio.to_thread(self._lists.approved, self._config)
         except (ConfigError, ListUnavailable) as exc:
-            say("list", str(exc), level=logging.WARNING)
+            say("list", spoken().said(exc), level=logging.WARNING)
         else:
             if watched != self._watched:
                 self._arrange(watched)
@@ -343,7 +343,7 @@ class Service:
             try:
                 watched = await self._lists.gather(self._config)
             except (ConfigError, ListUnavailable) as exc:
-                say("list", str(exc), level=logging.WARNING)
+                say("list", spoken().said(exc), level=logging.WARNING)
                 return
             if watched != self._watched:
                 self._arrange(watched)

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 
-from monitor import __version__
+from monitor import __version__, system_errors
 from monitor.config import Config, ListConfig, SiteConfig
 from monitor.config_values import web_url
 from monitor.config_yaml import ConfigError, one_line
+from monitor.messages import Said
 from monitor.steps.tls import client_context
 from monitor.urls import bare, target
 
@@ -65,16 +66,17 @@ def sites_in(raw: bytes, entry: ListConfig) -> tuple[SiteConfig, ...]:
     """The sites of the list `raw` that are in the entry's categories; ConfigError, with the line, where it is none."""
     name = entry.path or bare(str(entry.url))
     if len(raw) > MAX_LIST_BYTES:
-        raise ConfigError(name, None, None, f"expected a list of at most {MAX_LIST_BYTES // 1024**2} MiB")
+        raise ConfigError(
+            name, None, None, Said("expected a list of at most {number} MiB", number=MAX_LIST_BYTES // 1024**2)
+        )
     try:
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
-        raise ConfigError(name, raw.count(b"\n", 0, exc.start) + 1, "csv", "expected text in UTF-8") from None
+        raise ConfigError(name, raw.count(b"\n", 0, exc.start) + 1, "csv", Said("expected text in UTF-8")) from None
     sites = tuple(parse_list(text, name, entry.categories))
     if not sites:
-        raise ConfigError(
-            name, None, "category_code", f"expected a site of {' or '.join(entry.categories)}, found none"
-        )
+        expected = Said("expected a site of {categories}, found none", categories=" / ".join(entry.categories))
+        raise ConfigError(name, None, "category_code", expected)
     return sites
 
 
@@ -85,19 +87,19 @@ def parse_list(text: str, name: str, categories: Sequence[str]) -> Iterator[Site
         header = next(rows, [])
         missing = [column for column in COLUMNS if column not in header]
         if missing:
-            raise ConfigError(name, 1, missing[0], "expected a column of that name: url,category_code,...")
+            raise ConfigError(name, 1, missing[0], Said("expected a column of that name: url,category_code,..."))
         for row in rows:
             if row:
                 yield from _listed(dict(zip(header, _whole(row, header), strict=True)), categories)
     except csv.Error as exc:
-        raise ConfigError(name, rows.line_num, "csv", str(exc)) from None
+        raise ConfigError(name, rows.line_num, "csv", exc) from None
     except ValueError as exc:
-        raise ConfigError(name, rows.line_num, "url", str(exc)) from None
+        raise ConfigError(name, rows.line_num, "url", exc) from None
 
 
 def _whole(row: list[str], header: list[str]) -> list[str]:
     if len(row) != len(header):
-        raise csv.Error(f"expected {len(header)} columns, got {len(row)}")
+        raise csv.Error(Said("expected {number} columns, got {found}", number=len(header), found=len(row)))
     return row
 
 
@@ -112,17 +114,21 @@ def _read(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(MAX_LIST_BYTES + 1)
     except OSError as exc:
-        raise ConfigError(str(path), None, None, (exc.strerror or type(exc).__name__).lower()) from None
+        raise ConfigError(str(path), None, None, system_errors.problem(exc)) from None
 
 
 async def _fetch(url: str) -> bytes:
     try:
         async with asyncio.timeout(FETCH_TIMEOUT_S), _client() as client, client.stream("GET", url) as response:
             if response.status_code != 200 or "content-encoding" in response.headers:
-                raise ListUnavailable(one_line(f"{bare(url)}: expected a list, got status {response.status_code}"))
+                raise _unavailable(url, Said("expected a list, got status {status}", status=response.status_code))
             return await _bounded(response)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:  # a TimeoutError is an OSError
-        raise ListUnavailable(one_line(f"{bare(url)}: cannot be fetched ({type(exc).__name__})")) from None
+        raise _unavailable(url, Said("cannot be fetched ({problem})", problem=type(exc).__name__)) from None
+
+
+def _unavailable(url: str, problem: Said) -> ListUnavailable:
+    return ListUnavailable(Said("{list}: {problem}", list=one_line(bare(url)), problem=problem))
 
 
 def _client() -> httpx.AsyncClient:
@@ -136,7 +142,7 @@ def _client() -> httpx.AsyncClient:
 
 async def _only_https(request: httpx.Request) -> None:
     if request.url.scheme != "https":
-        raise ListUnavailable(one_line(f"{bare(str(request.url))}: a redirect away from https"))
+        raise _unavailable(str(request.url), Said("a redirect away from https"))
 
 
 async def _bounded(response: httpx.Response) -> bytes:

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from msgspec import Struct
 
+from monitor.messages import Said
 from monitor.models import Network, Role
 
 DNS_PORT = 53
@@ -273,12 +274,14 @@ def proxy(url: str) -> Proxy:
     except ValueError:
         host = port = None
     if host is None or port is None or parts.scheme not in PROXY_SCHEMES:
-        raise ValueError("expected a proxy such as socks5://127.0.0.1:9050")
+        raise ValueError(Said("expected a proxy such as socks5://127.0.0.1:9050"))
     for said in (username, password):  # what SOCKS can carry (RFC 1929), and no header can be smuggled with
         if not said.isascii() or not said.isprintable() or len(said) > MAX_CREDENTIAL:
-            raise ValueError(f"expected user and password of at most {MAX_CREDENTIAL} printable ASCII characters")
+            raise ValueError(
+                Said("expected user and password of at most {number} printable ASCII characters", number=MAX_CREDENTIAL)
+            )
     if bool(username) != bool(password) or ":" in username:
-        raise ValueError("expected both user and password, or neither; no colon in the user")
+        raise ValueError(Said("expected both user and password, or neither; no colon in the user"))
     return Proxy(scheme=PROXY_SCHEMES[parts.scheme], host=host, port=port, username=username, password=password)
 
 

@@ -18,8 +18,9 @@ from monitor.config import load
 from monitor.journal import open_journal
 from monitor.language import here
 from monitor.live import screen
+from monitor.messages import Said
 from monitor.service import Service
-from monitor.store import Store, StoreError, locate
+from monitor.store import Store, StoreError, locate, same_place
 from monitor.web.server import PortTaken
 
 __all__ = ["AlreadyRunning", "PortTaken", "StoreError", "run"]
@@ -86,12 +87,11 @@ def _alone(url: str) -> Iterator[None]:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         locks.enter_context(files.locked(file))
     except files.Busy:
-        text = here().text("another `almenara run` uses this store ({file})", file=file.with_suffix(""))
+        text = Said("another `almenara run` uses this store ({file})", file=file.with_suffix(""))
         raise AlreadyRunning(text) from None
     except files.NoLock:
-        raise StoreError(
-            "unavailable", f"{file} is not this program's: remove it, or keep the store elsewhere"
-        ) from None
+        text = Said("{file} is not this program's: remove it, or keep the store elsewhere", file=file)
+        raise StoreError("unavailable", text) from None
     except OSError:
         pass  # a folder that is not there, or cannot be written: the store says it better
     with locks:
@@ -99,8 +99,11 @@ def _alone(url: str) -> Iterator[None]:
 
 
 def _lock_of(url: str) -> Path:
+    try:
+        place = same_place(url)
+    except ValueError:
+        place = url  # the store says it better
     if url.startswith("sqlite:"):
-        store = Path(url.removeprefix("sqlite:")).expanduser().resolve()  # it may have several names
-        return store.with_name(f"{store.name}.lock")
+        return Path(f"{place}.lock")
     state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return state / "almenara" / f"store-{hashlib.sha256(url.encode()).hexdigest()[:16]}.lock"
+    return state / "almenara" / f"store-{hashlib.sha256(place.encode()).hexdigest()[:16]}.lock"

@@ -24,7 +24,8 @@ PROGRAM = FOLDER.parent
 WIDTH = 116
 # What marks a message: the function, and which of its arguments is one (all: None). Rules say why in their table.
 MARKS: dict[str, Any] = {
-    "N_": None, "_": None, "gettext": None, "ngettext": (1, 2), "text": None, "many": (1, 2), "Rule": (4,), "_blocked": (2,),
+    "N_": None, "NN_": (1, 2), "Said": None,
+    "_": None, "gettext": None, "ngettext": (1, 2), "text": None, "many": (1, 2), "Rule": (4,), "_blocked": (2,),
 }  # fmt: skip
 METHODS = [
     ("**.py", "python"),
@@ -33,6 +34,7 @@ METHODS = [
 ]
 OPTIONS = {pattern: {"trimmed": "true", "silent": "false", "newstyle_gettext": "true"} for pattern, _ in METHODS[1:]}
 SQL = "store"  # its `text(..)` is SQL
+SQL_MARKS = {mark: MARKS[mark] for mark in ("N_", "Said")}
 
 
 def said() -> Catalog:
@@ -43,7 +45,7 @@ def said() -> Catalog:
     for text in help_texts(almenara):
         catalogue.add(text, locations=[("cli.py", 0)])
     for endpoint in ENDPOINTS:
-        for text in (endpoint.summary, *(one["description"] for one in parameters(endpoint))):
+        for text in (endpoint.summary, *(one["description"] for one in parameters(endpoint, published=False))):
             catalogue.add(text, locations=[("web/api", 0)])
     return catalogue
 
@@ -54,7 +56,9 @@ def extracted() -> Iterator[tuple[Any, ...]]:
         PROGRAM, METHODS, OPTIONS, MARKS, comment_tags=("For translators:",), strip_comment_tags=True,
         directory_filter=lambda folder: Path(folder).name not in (SQL, "__pycache__"),
     )  # fmt: skip
-    return iter(sorted(found, key=lambda one: (one[0], one[1])))
+    stored = extract_from_dir(PROGRAM / SQL, METHODS[:1], keywords=SQL_MARKS)
+    places = [*found, *((f"{SQL}/{file}", *rest) for file, *rest in stored)]
+    return iter(sorted(places, key=lambda one: (one[0], one[1])))
 
 
 def catalogues() -> list[Path]:

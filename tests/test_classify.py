@@ -155,7 +155,7 @@ def test_compression_that_ends_early_costs_only_what_is_missing(tmp_path: Path, 
 def test_files_that_are_not_there_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert classify.run([tmp_path / "none", tmp_path], json=False) == 1
     said = capsys.readouterr().err.splitlines()
-    assert said == [f"{tmp_path}/none: No such file or directory", f"{tmp_path}: Is a directory"]
+    assert said == [f"{tmp_path}/none: no such file or directory", f"{tmp_path}: is a directory"]
 
 
 def test_zstd_without_its_extra_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

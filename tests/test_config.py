@@ -125,11 +125,11 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path):
 
 BAD = [
     # the file as YAML
-    ("a: [1\n", "p.yaml:2: yaml: expected ',' or ']', but got '<stream end>'"),
-    ("\tconsent: true", "p.yaml:1: yaml: found character '\\t' that cannot start any token"),
+    ("a: [1\n", "p.yaml:2: yaml: expected YAML 1.2 (expected ',' or ']', but got '<stream end>')"),
+    ("\tconsent: true", "p.yaml:1: yaml: expected YAML 1.2 (found character '\\t' that cannot start any token)"),
     ("- a", "p.yaml:1: yaml: expected a mapping, got a list"),
     ("5", "p.yaml:1: yaml: expected a mapping, got a whole number"),
-    ("store: x\n--- \nstore: y\n", "p.yaml:2: yaml: but found another document"),
+    ("store: x\n--- \nstore: y\n", "p.yaml:2: yaml: expected YAML 1.2 (but found another document)"),
     ("consent: true\nconsent: false\n", "p.yaml:2: consent: expected once, first given in line 1"),
     ("measure:\n  attempts: 1\n  attempts: 2\n", "p.yaml:3: measure.attempts: expected once, first given in line 2"),
     ("sites: &s [x]\nlists: *s\n", "p.yaml:1: yaml: expected no anchors and aliases (&, *)"),
@@ -180,7 +180,7 @@ BAD = [
     # lists
     ("lists: [{}]", "p.yaml:1: lists[0]: expected exactly one of path, url, got none"),
     ("lists: [{path: a, url: https://a.example/}]",
-     "p.yaml:1: lists[0]: expected exactly one of path, url, got path and url"),
+     "p.yaml:1: lists[0]: expected exactly one of path, url, got path, url"),
     ("lists: [{url: http://a.example/}]", "p.yaml:1: lists[0].url: expected an https URL, got 'http://a.example/'"),
     ("lists: [{path: a, categories: [News]}]",
      "p.yaml:1: lists[0].categories[0]: expected a Citizen Lab category code such as NEWS, got 'News'"),
@@ -189,7 +189,7 @@ BAD = [
     ("vantages: [{}]", "p.yaml:1: vantages[0].name: expected, but missing"),
     ("vantages:\n- name: a\n- name: a", "p.yaml:3: vantages[1].name: expected a name of its own, a is taken"),
     ("vantages:\n- name: a\n  via: {interface: e, source: 192.0.2.1}",
-     "p.yaml:3: vantages[0].via: expected exactly one of interface, source, proxy, netns, got interface and source"),
+     "p.yaml:3: vantages[0].via: expected exactly one of interface, source, proxy, netns, got interface, source"),
     ("vantages: [{name: a, via: {}}]",
      "p.yaml:1: vantages[0].via: expected exactly one of interface, source, proxy, netns, got none"),
     ("vantages: [{name: a, via: {source: here}}]",

@@ -296,7 +296,7 @@ def test_a_file_that_cannot_be_read_costs_one_line_and_not_the_other_files(home)
     (home / "block").write_bytes(jsonl(BLOCK))
     done = almenara("--json", home / "absent", home, home / "block")
     assert (done.returncode, len(done.events)) == (1, 1)
-    assert done.messages == [f"{home / 'absent'}: No such file or directory", f"{home}: Is a directory"]
+    assert done.messages == [f"{home / 'absent'}: no such file or directory", f"{home}: is a directory"]
 
 
 # --- what strangers write ------------------------------------------------------------------------------------------

@@ -114,6 +114,41 @@ def test_a_store_is_one_by_whatever_name(tmp_path):
             pass
 
 
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        "postgresql://ana@localhost/almenara",
+        "postgresql://localhost:5432/almenara?user=ana",
+        "postgresql://ana:secret@127.0.0.1:5432/almenara",
+        "postgresql://ana@[::1]/almenara?sslmode=require",
+        "postgresql:///almenara?host=/run/postgresql",
+        "postgresql+psycopg://eva@LocalHost/almenara?port=5432",
+        "postgresql://almenara@localhost",
+    ],
+)
+def test_a_database_of_a_server_is_one_however_it_is_spelt(spelt, home):
+    with (
+        _alone("postgresql://ana:secret@localhost/almenara"),
+        pytest.raises(AlreadyRunning, match="another `almenara run`"),
+        _alone(spelt),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "postgresql://ana@localhost/other",
+        "postgresql://ana@localhost:5433/almenara",
+        "postgresql://ana@db.example/almenara",
+        "postgresql://ana@localhost:port/almenara",
+    ],
+)
+def test_another_database_is_another_store(other, home):
+    with _alone("postgresql://ana@localhost/almenara"), _alone(other):
+        pass
+
+
 def test_a_link_in_the_place_of_a_stores_lock_is_said_and_not_followed(tmp_path):
     (tmp_path / "precious").write_text("precious")
     (tmp_path / "a.db.lock").symlink_to("precious")

@@ -114,7 +114,7 @@ def test_a_full_disk_stops_neither_measuring_nor_detecting_and_is_told_once(said
             kept.ledger.put_events([EVENT], [])
             await kept.ledger.flush()
         assert kept.handled == ["0", "1", "2", "3", "4"]
-        assert (kept.ledger.problem, kept.ledger.unsaved) == ("the disk is full", 5)
+        assert (str(kept.ledger.problem), kept.ledger.unsaved) == ("the disk is full", 5)
         kept.disk.full = False
         await kept.ledger.flush()
         assert kept.disk.stored == ["0", "1", "2", "3", "4"]

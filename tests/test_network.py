@@ -576,6 +576,13 @@ def test_a_database_that_is_replaced_is_read_again(tmp_path: Path) -> None:
     assert asyncio.run(known.network("200.44.32.12")).asn == 27889
 
 
+def test_what_is_no_file_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pipe = tmp_path / "asn.mmdb"
+    os.mkfifo(pipe)  # who opens it waits for the other end
+    assert asyncio.run(asyncio.wait_for(NetworkDatabase(str(pipe)).network("200.44.32.12"), 10)) is None
+    assert "is no file" in caplog.text
+
+
 @pytest.mark.parametrize("content", [None, b"", b"nonsense", b"\xab\xcd\xefMaxMind.com" * 3, "cut"])
 def test_a_database_that_cannot_be_read_is_said_once_and_does_without(
     tmp_path: Path, content: bytes | str | None, caplog: pytest.LogCaptureFixture
@@ -631,7 +638,7 @@ def test_the_key_in_a_databases_url_is_not_logged(home: Path, caplog: pytest.Log
 
     asyncio.run(work())
     [said] = [record.getMessage() for record in caplog.records]
-    assert said.startswith("network database: https://asn.example/download cannot be fetched (status 401)")
+    assert said.startswith("network database https://asn.example/download: it cannot be fetched (status 401)")
 
 
 @pytest.mark.parametrize("hostile", ["pointers", "circle"])

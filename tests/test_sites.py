@@ -78,7 +78,7 @@ def test_a_bad_list_is_one_line_with_file_and_line(text, message):
 def test_a_list_without_the_category_is_an_error_not_an_empty_round(tmp_path):
     (tmp_path / "ve.csv").write_text(HEADER + row("https://a.example/"))
     entry = ListConfig(path=str(tmp_path / "ve.csv"), categories=("HUMX", "NEWZ"))
-    with pytest.raises(ConfigError, match=r"ve\.csv: category_code: expected a site of HUMX or NEWZ, found none$"):
+    with pytest.raises(ConfigError, match=r"ve\.csv: category_code: expected a site of HUMX / NEWZ, found none$"):
         asyncio.run(read_list(entry))
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor import timeline
+from monitor.backing import counted
 from monitor.config import Config
 from monitor.language import Words, here
 from monitor.messages import N_
@@ -120,8 +121,8 @@ def _newest_first(one: Event | Incident) -> tuple[float, str]:
 
 def _with_ids(store: Store, event: Event) -> bytes:
     first = event.started_range[0] or event.started
-    ids = [point.id for point in behind(points_of(store, event, first), event)]
-    return msgspec.json.encode({**told(event), "measurement_ids": ids})
+    found = behind(points_of(store, event, first), event)
+    return msgspec.json.encode({**told(counted(event, found)), "measurement_ids": [point.id for point in found]})
 
 
 def _write(line: bytes) -> None:
@@ -239,13 +240,14 @@ class _Single:
     """One event, told in full."""
 
     def __init__(self, store: Store, event: Event, now: datetime) -> None:
-        self._store, self._event, self._words = store, event, here()
+        self._store, self._words = store, here()
         first = event.started_range[0] or event.started
         self._last = max((point.started for point in points_of(store, event, first)), default=None)
         # What goes on went on when last measured: a probe that was off for a month says nothing about that month.
         self._span = timeline.span_of(event, self._last or now)
         self._seen = list(points_of(store, event, min(self._span.since, first)))
         self._behind = behind(self._seen, event)
+        self._event = counted(event, self._behind)
 
     def shown(self, _: bool = True) -> Iterator[Table | Text]:
         """Part by part: what, the facts, what the methods mean, the timeline, the measurements."""

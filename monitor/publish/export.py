@@ -15,9 +15,11 @@ from typing import Any, BinaryIO
 
 from rich.console import Console
 
+from monitor import system_errors
 from monitor.config import Config
 from monitor.explain import explain, worded_measurement
 from monitor.language import here
+from monitor.messages import Said
 from monitor.models import Measurement, Status, to_json
 from monitor.publish.options import between, method_named, read, site_named, told_if_unknown
 from monitor.store import Store, Wanted, locate
@@ -119,7 +121,7 @@ def _opened(output: Path | None) -> Iterator[BinaryIO]:
         with _written(output) as file:
             yield file
     except OSError as exc:
-        raise Unwritable(f"{output}: {(exc.strerror or type(exc).__name__).lower()}") from None
+        raise Unwritable(Said("{file}: {problem}", file=output, problem=system_errors.problem(exc))) from None
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TypeVar
 from monitor.config_values import shown
 from monitor.explain import METHOD_WORDS
 from monitor.language import here
-from monitor.messages import N_
+from monitor.messages import N_, Said
 from monitor.moments import moment
 from monitor.show import printable
 from monitor.store import Store, Wanted
@@ -27,7 +27,7 @@ def read(option: str, text: str | None, reader: Callable[[str], T]) -> T | None:
     try:
         return None if text is None else reader(text)
     except ValueError as exc:
-        raise NotUnderstood(f"{option}: {exc}") from None
+        raise NotUnderstood(Said("{option}: {problem}", option=option, problem=exc)) from None
 
 
 def between(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
@@ -36,14 +36,19 @@ def between(since: str | None, until: str | None) -> tuple[datetime | None, date
     first = read("--since", since, partial(moment, now=now))
     last = read("--until", until, partial(moment, now=now))
     if first and last and first >= last:
-        raise NotUnderstood(f"--until: expected a time after --since, got {shown(until)} and {shown(since)}")
+        raise NotUnderstood(
+            Said(
+                "--until: expected a time after --since, got {until} and {since}",
+                until=shown(until), since=shown(since),
+            )
+        )  # fmt: skip
     return first, last
 
 
 def method_named(text: str) -> str:
     """A method of interference; ValueError, with those there are."""
     if text not in METHOD_WORDS:
-        raise ValueError(f"expected one of {', '.join(METHOD_WORDS)}; got {shown(text)}")
+        raise ValueError(Said("expected one of {known}; got {value}", known=", ".join(METHOD_WORDS), value=shown(text)))
     return text
 
 
@@ -63,4 +68,4 @@ def site_named(text: str) -> str:
     try:
         return target(text if "://" in text else f"https://{text}/").site
     except BadUrl:
-        raise ValueError(f"expected a site such as www.example.org, got {shown(text)}") from None
+        raise ValueError(Said("expected a site such as www.example.org, got {value}", value=shown(text))) from None

@@ -3,11 +3,11 @@
 from monitor.store.aggregates import TooMuch
 from monitor.store.errors import StoreError
 from monitor.store.ground import Decide, Ground
-from monitor.store.place import locate
+from monitor.store.place import locate, same_place
 from monitor.store.rollups import Every
 from monitor.store.schema import Sending, Tallied
 from monitor.store.store import Store
-from monitor.store.told import Delivery, Subscriber, Thread
+from monitor.store.told import Delivery, Subscriber, Thread, Waiting
 from monitor.store.wanted import (
     TIMES,
     Aggregate,
@@ -26,6 +26,6 @@ from monitor.store.wanted import (
 
 __all__ = [
     "TIMES", "Aggregate", "By", "Count", "Counts", "Decide", "Delivery", "Every", "Figures", "Ground", "Head", "Latest",
-    "Rejudged", "Rollup", "Sending", "Store", "StoreError", "Subscriber", "Tallied", "Tally", "Thread", "TooMuch", "Wanted",
-    "WantedEvents", "locate",
+    "Rejudged", "Rollup", "Sending", "Store", "StoreError", "Subscriber", "Tallied", "Tally", "Thread", "TooMuch", "Waiting",
+    "Wanted", "WantedEvents", "locate", "same_place",
 ]  # fmt: skip

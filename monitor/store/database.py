@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.pool import QueuePool
 
+from monitor.messages import Said
 from monitor.store.errors import StoreError, damaged, foreign, moved, worded
 from monitor.store.names import Names
 from monitor.store.place import Place
@@ -22,7 +23,8 @@ from monitor.store.schema import VERSION_TABLE, facts, metadata, verdicts
 PAGE_BYTES = 8192
 WAL_BYTES = 64 * 1024 * 1024  # a write-ahead log that grew larger is cut back to this
 ROW_BYTES = 450  # PostgreSQL: a verdict with its indexes, estimated
-_MIGRATING, _CERTIFICATES = 0x616C6D31, 0x616C6D32  # numbers of PostgreSQL's advisory locks
+# Numbers of PostgreSQL's advisory locks.
+_MIGRATING, _CERTIFICATES, _DECIDING, _CLAIMING = 0x616C6D31, 0x616C6D32, 0x616C6D33, 0x616C6D34
 _WRITES = "almenara_writes"
 
 
@@ -93,6 +95,16 @@ class Database:
         """Waits until no other process migrates. SQLite's writers are alone anyway."""
         if not self.is_sqlite:
             connection.execute(select(func.pg_advisory_xact_lock(_MIGRATING)))
+
+    def alone_to_decide(self, connection: Connection) -> None:
+        """Waits until no other process decides on what is told: two would both tell it."""
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_DECIDING)))
+
+    def alone_to_claim(self, connection: Connection) -> None:
+        """Waits until no other process claims a message: two would each find their subscriber free."""
+        if not self.is_sqlite:
+            connection.execute(select(func.pg_advisory_xact_lock(_CLAIMING)))
 
     def using_certificates(self, connection: Connection) -> None:
         """Until the end of the transaction nobody removes certificates."""
@@ -198,7 +210,7 @@ def _postgres(url: Any, patience_s: float) -> Engine:
     try:
         import psycopg
     except ImportError:
-        text = "the store: PostgreSQL needs the extra postgres, or the package psycopg"
+        text = Said("the store: PostgreSQL needs the extra postgres, or the package psycopg")
         raise StoreError("unavailable", text) from None
     settings = f"-c synchronous_commit=on -c lock_timeout={int(1000 * patience_s)} -c timezone=UTC"
     connect = {"connect_timeout": max(2, int(patience_s)), "options": settings, "application_name": "almenara"}

@@ -13,48 +13,56 @@ from typing import Any
 import msgspec
 from sqlalchemy.exc import DBAPIError
 
+from monitor import system_errors
+from monitor.messages import N_, Said
 from monitor.store.place import Place
 
 LEAST_FREE = 1024 * 1024  # bytes; with less, SQLite's helper files cannot grow, and it says "disk I/O error"
 
-_HOW_TO_RECOVER = (
-    "is damaged; nothing was changed: move it aside (with its -wal and -shm files) and start afresh, "
+_HOW_TO_RECOVER = N_(
+    "{store} is damaged; nothing was changed: move it aside (with its -wal and -shm files) and start afresh, "
     "or recover a copy of it with `sqlite3 FILE .recover`"
 )
-_NO_DATABASE = (
-    "is no database, or its beginning is damaged; it was left as it is: name another place in `store`, "
+_NO_DATABASE = N_(
+    "{store} is no database, or its beginning is damaged; it was left as it is: name another place in `store`, "
     "move it aside (with its -wal and -shm files), or recover a copy of it with `sqlite3 FILE .recover`"
 )
-_FOREIGN = "is not an Almenara store, and was left as it is: name another place in `store`"
+_FOREIGN = N_("{store} is not an Almenara store, and was left as it is: name another place in `store`")
 _SQLITE = {
-    sqlite3.SQLITE_FULL: ("full", "cannot be written: the disk is full; make space"),
-    sqlite3.SQLITE_READONLY: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
-    sqlite3.SQLITE_PERM: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
-    sqlite3.SQLITE_AUTH: ("read_only", "cannot be written: it, or its folder, is read-only for this user"),
-    sqlite3.SQLITE_BUSY: ("locked", "is held by another process; end it, or try again later"),
-    sqlite3.SQLITE_LOCKED: ("locked", "is held by another process; end it, or try again later"),
-    sqlite3.SQLITE_PROTOCOL: ("locked", "is held by another process; end it, or try again later"),
+    sqlite3.SQLITE_FULL: ("full", N_("{store} cannot be written: the disk is full; make space")),
+    sqlite3.SQLITE_READONLY: (
+        "read_only",
+        N_("{store} cannot be written: it, or its folder, is read-only for this user"),
+    ),
+    sqlite3.SQLITE_PERM: ("read_only", N_("{store} cannot be written: it, or its folder, is read-only for this user")),
+    sqlite3.SQLITE_AUTH: ("read_only", N_("{store} cannot be written: it, or its folder, is read-only for this user")),
+    sqlite3.SQLITE_BUSY: ("locked", N_("{store} is held by another process; end it, or try again later")),
+    sqlite3.SQLITE_LOCKED: ("locked", N_("{store} is held by another process; end it, or try again later")),
+    sqlite3.SQLITE_PROTOCOL: ("locked", N_("{store} is held by another process; end it, or try again later")),
     sqlite3.SQLITE_CORRUPT: ("corrupt", _HOW_TO_RECOVER),
     sqlite3.SQLITE_NOTADB: ("corrupt", _NO_DATABASE),
-    sqlite3.SQLITE_CANTOPEN: ("unavailable", "cannot be opened: check that its folder is there, for this user"),
-    sqlite3.SQLITE_IOERR: ("unavailable", "cannot be read or written: the disk reports an error"),
-    sqlite3.SQLITE_NOLFS: ("full", "cannot grow any further on this file system"),
-    sqlite3.SQLITE_NOMEM: ("unavailable", "cannot be used: there is not enough memory"),
+    sqlite3.SQLITE_CANTOPEN: (
+        "unavailable",
+        N_("{store} cannot be opened: check that its folder is there, for this user"),
+    ),
+    sqlite3.SQLITE_IOERR: ("unavailable", N_("{store} cannot be read or written: the disk reports an error")),
+    sqlite3.SQLITE_NOLFS: ("full", N_("{store} cannot grow any further on this file system")),
+    sqlite3.SQLITE_NOMEM: ("unavailable", N_("{store} cannot be used: there is not enough memory")),
 }
 # PostgreSQL's SQLSTATE, the longest beginning that fits.
 _POSTGRES = {
-    "53100": ("full", "cannot be written: the server's disk is full; make space there"),
-    "25006": ("read_only", "cannot be written: the server is read-only"),
-    "42501": ("read_only", "cannot be written: this user may not create or change its tables"),
-    "55P03": ("locked", "is held by another process; end it, or try again later"),
-    "57014": ("locked", "took too long; try again later"),
-    "40": ("locked", "is held by another process; end it, or try again later"),
-    "XX001": ("corrupt", "is damaged: restore it from a backup"),
-    "XX002": ("corrupt", "is damaged: an index is broken; REINDEX DATABASE may mend it"),
-    "28": ("unavailable", "does not let this user in: check name and password in `store`"),
-    "3D": ("unavailable", "does not exist: create the database with `createdb`"),
-    "53300": ("unavailable", "has no connection left for this user"),
-    "": ("unavailable", "cannot be reached: check that the server runs, and the address in `store`"),
+    "53100": ("full", N_("{store} cannot be written: the server's disk is full; make space there")),
+    "25006": ("read_only", N_("{store} cannot be written: the server is read-only")),
+    "42501": ("read_only", N_("{store} cannot be written: this user may not create or change its tables")),
+    "55P03": ("locked", N_("{store} is held by another process; end it, or try again later")),
+    "57014": ("locked", N_("{store} took too long; try again later")),
+    "40": ("locked", N_("{store} is held by another process; end it, or try again later")),
+    "XX001": ("corrupt", N_("{store} is damaged: restore it from a backup")),
+    "XX002": ("corrupt", N_("{store} is damaged: an index is broken; REINDEX DATABASE may mend it")),
+    "28": ("unavailable", N_("{store} does not let this user in: check name and password in `store`")),
+    "3D": ("unavailable", N_("{store} does not exist: create the database with `createdb`")),
+    "53300": ("unavailable", N_("{store} has no connection left for this user")),
+    "": ("unavailable", N_("{store} cannot be reached: check that the server runs, and the address in `store`")),
 }
 _ERRNO = {
     errno.ENOSPC: _SQLITE[sqlite3.SQLITE_FULL],
@@ -62,9 +70,11 @@ _ERRNO = {
     errno.EROFS: _SQLITE[sqlite3.SQLITE_READONLY],
     errno.EACCES: _SQLITE[sqlite3.SQLITE_READONLY],
     errno.EPERM: _SQLITE[sqlite3.SQLITE_READONLY],
-    errno.EEXIST: ("unavailable", "cannot be there: a part of its path is a file"),
-    errno.ENOTDIR: ("unavailable", "cannot be there: a part of its path is a file"),
+    errno.EEXIST: ("unavailable", N_("{store} cannot be there: a part of its path is a file")),
+    errno.ENOTDIR: ("unavailable", N_("{store} cannot be there: a part of its path is a file")),
 }
+_UNUSABLE = ("unavailable", N_("{store} cannot be used: {problem}"))
+_MOVED = N_("{store} was moved or deleted while in use: put it back, or start again")
 
 
 class StoreError(Exception):
@@ -73,9 +83,14 @@ class StoreError(Exception):
     kind: "full", "read_only", "locked", "corrupt", "newer" or "unavailable".
     """
 
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(" ".join(text.split()))
+    def __init__(self, kind: str, text: Said | str) -> None:
+        super().__init__(text)
         self.kind = kind
+
+
+def trouble(kind: str, message: str, place: Place, **values: object) -> StoreError:
+    """message: names the place as {store}."""
+    return StoreError(kind, Said(message, store=" ".join(place.name.split()), **values))
 
 
 @contextmanager
@@ -87,22 +102,22 @@ def worded(place: Place) -> Iterator[None]:
         told = _told(exc.orig, place)
         if told is None:
             raise
-        raise StoreError(told[0], f"{place.name} {told[1]}") from exc
+        raise trouble(*told, place) from exc
     except sqlite3.Error as exc:
         told = _told(exc, place)
         if told is None:
             raise
-        raise StoreError(told[0], f"{place.name} {told[1]}") from exc
+        raise trouble(*told, place) from exc
     except UnicodeDecodeError as exc:  # a message of SQLite's with the damaged bytes in it
         raise damaged(place) from exc
     except OSError as exc:
-        kind, text = _ERRNO.get(exc.errno or 0, ("unavailable", f"cannot be used: {(exc.strerror or '?').lower()}"))
-        raise StoreError(kind, f"{place.name} {text}") from exc
+        kind, message = _ERRNO.get(exc.errno or 0, _UNUSABLE)
+        raise trouble(kind, message, place, problem=system_errors.problem(exc)) from exc
 
 
 def damaged(place: Place) -> StoreError:
     """What is read is not what was written."""
-    return StoreError("corrupt", f"{place.name} {_HOW_TO_RECOVER}")
+    return trouble("corrupt", _HOW_TO_RECOVER, place)
 
 
 @contextmanager
@@ -116,12 +131,12 @@ def consistent(place: Place) -> Iterator[None]:
 
 def foreign(place: Place) -> StoreError:
     """It belongs to another program."""
-    return StoreError("corrupt", f"{place.name} {_FOREIGN}")
+    return trouble("corrupt", _FOREIGN, place)
 
 
 def moved(place: Place) -> StoreError:
     """What is open is not what is there any more: what is written now would be gone with the process."""
-    return StoreError("unavailable", f"{place.name} was moved or deleted while in use: put it back, or start again")
+    return trouble("unavailable", _MOVED, place)
 
 
 def _told(exc: Any, place: Place) -> tuple[str, str] | None:
@@ -138,7 +153,7 @@ def _told_sqlite(code: int, place: Place) -> tuple[str, str] | None:
     if primary in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and place.file is not None:
         folder = place.file.parent
         if not folder.is_dir():
-            return "unavailable", "cannot be opened: its folder is not there"
+            return "unavailable", N_("{store} cannot be opened: its folder is not there")
         if _free(folder) < LEAST_FREE:
             return _SQLITE[sqlite3.SQLITE_FULL]
         if not os.access(folder, os.W_OK) or _is_read_only(folder):

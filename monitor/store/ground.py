@@ -123,11 +123,9 @@ class Ground:
 Decide = Callable[[Ground], None]
 
 
-def read(
-    database: Database, connection: Connection, conditions: Sequence[ColumnElement[bool]], most: int | None = None
-) -> list[Delivery]:
+def read(database: Database, connection: Connection, conditions: Sequence[ColumnElement[bool]]) -> list[Delivery]:
     """Those, the oldest first."""
-    query = select(deliveries).where(*conditions).order_by(_d.n).limit(most)
+    query = select(deliveries).where(*conditions).order_by(_d.n)
     return [delivery_of(row, _unpacked(database, row.data)) for row in connection.execute(query)]
 
 

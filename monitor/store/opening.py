@@ -5,12 +5,15 @@ from pathlib import Path
 
 from sqlalchemy import Connection, text
 
+from monitor.messages import N_
 from monitor.store.database import Database, create_file
-from monitor.store.errors import StoreError, foreign, worded
+from monitor.store.errors import StoreError, foreign, trouble, worded
 from monitor.store.place import Place, place_of
 from monitor.store.schema import REVISIONS, VERSION_TABLE, metadata
 
 MIGRATIONS = Path(__file__).parent / "migrations"
+_NO_FOLDER = N_("{store} cannot be made: the folder {folder} is not there; mount its disk, or create it")
+_NEWER = N_("{store} was written by a newer version of Almenara: update this one; nothing was changed")
 
 
 def opened(url: str, *, create: bool, patience_s: float) -> Database:
@@ -18,7 +21,7 @@ def opened(url: str, *, create: bool, patience_s: float) -> Database:
     try:
         place = place_of(url)
     except ValueError as exc:
-        raise StoreError("unavailable", str(exc)) from None
+        raise StoreError("unavailable", exc.args[0]) from None
     _find_file(place, create=create)
     database = Database(place, patience_s=patience_s, to_read=not create)
     try:
@@ -35,14 +38,13 @@ def _find_file(place: Place, *, create: bool) -> None:
     with worded(place):
         folder = place.file.parent
         if create and not place.is_default and not folder.exists():  # or a disk that is not mounted gets a second store
-            text = f"{place.name} cannot be made: the folder {folder} is not there; mount its disk, or create it"
-            raise StoreError("unavailable", text)
+            raise trouble("unavailable", _NO_FOLDER, place, folder=folder)
         if create:
             create_file(place.file)
         elif not place.file.exists():
-            raise StoreError("unavailable", f"{place.name} is not there: nothing was stored yet")
+            raise trouble("unavailable", N_("{store} is not there: nothing was stored yet"), place)
         if not place.file.is_file():
-            raise StoreError("unavailable", f"{place.name} is no file")
+            raise trouble("unavailable", N_("{store} is no file"), place)
 
 
 def _migrate(database: Database) -> None:
@@ -64,10 +66,7 @@ def _revision(database: Database, connection: Connection) -> str | None:
         return None
     revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))
     if revision is not None and revision not in REVISIONS:
-        raise StoreError(
-            "newer",
-            f"{database.place.name} was written by a newer version of Almenara: update this one; nothing was changed",
-        )
+        raise trouble("newer", _NEWER, database.place)
     return str(revision) if revision is not None else None
 
 

@@ -186,6 +186,10 @@ class Store:
         """In order of (started, id)."""
         return events.find(self._database, wanted)
 
+    def changed_events(self, wanted: WantedEvents) -> list[tuple[datetime, Event]]:
+        """Those of a site, of a network or all, and when what they say was stored; what changed last comes first."""
+        return events.changed_last(self._database, wanted)
+
     def find_incidents(self, wanted: WantedEvents) -> list[Incident]:
         """In order of (started, id)."""
         return events.find_incidents(self._database, wanted)
