@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from postgres import Postgres
 
 from monitor.alerts import places
+from monitor.alerts.channels.plumbing import PATIENCE_S
 from monitor.alerts.desk import Desk
 from monitor.alerts.sender import CLAIMED, Sender
 from monitor.incidents import incidents
@@ -104,7 +105,7 @@ def test_however_many_are_slow_one_that_is_well_is_told_soon_and_they_are_told_l
         alerts = receivers.alerts(*SLOW, "well")
         decided(store, alerts, happened())
         async with sending(sender(store, alerts, pause_s=1.0)):
-            await until(lambda: "well" in sent(store), 8)
+            await until(lambda: "well" in sent(store), PATIENCE_S)  # less than one of the slow is waited for
             assert len(sent(store)) == 1
             receivers.let_go.set()
             await until(lambda: len(sent(store)) == len(SLOW) + 1)
