@@ -1,6 +1,7 @@
 """What tests share: the folder of recorded data, and skipping, with a reason, what this machine cannot run."""
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,25 @@ settings.load_profile("almenara")
 # What the terminal says is compared in English, whatever this machine speaks; programs that tests start inherit it.
 os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
 
+# Tests start hundreds of programs: the package is compiled once, also where it is usual to throw away what was compiled.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 DATA = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared"))
 
 
+# A minute and more each, most of it waited: begun first, they are over when all the others are.
+LONGEST = [
+    "test_scenarios.py", "test_prometheus.py", "test_service_block.py", "test_service_store.py", "test_service.py",
+    "test_probe_lab.py", "test_measure.py", "test_metrics_lab.py", "test_absence.py", "test_prometheus_rules.py",
+]  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files with slow tests first, so that none of them is left for the end; tests marked `root` need root."""
+    """The longest files first, then others with slow tests, so that none is left for the end; `root` needs root."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)
+    place = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: (place.get(item.path.name, len(place)), item.path not in slow))
     if os.geteuid() == 0:
         return
     for item in items:

@@ -16,18 +16,18 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from lab_service import PORT, Running
 from lab_window import window
 from msgspec import Struct
 from msgspec.structs import replace
+from prometheus_rules import FOLDER
 from prometheus_servers import Desk, Prometheus, alertmanager, desk, faster, prometheus
 from ruamel.yaml import YAML
-from test_service import PORT, Running
 
 from monitor.lab.box import Lab
 from monitor.models import Measurement, Status
 from monitor.store import Store
 
-RULES = Path(__file__).parent.parent / "prometheus"
 # The durations in the rules and in Alertmanager's configuration are so many times as short: an hour is half a minute.
 TIMES = 120
 SCRAPE_S = 2
@@ -226,9 +226,9 @@ def _is_dated(one: Measurement) -> bool:
 
 def scraping(folder: Path, address: str, alerts: str, probed: str) -> dict[str, Any]:
     """The example of a configuration, with our addresses, and all that takes a minute in seconds."""
-    config: dict[str, Any] = YAML(typ="safe").load(RULES / "prometheus.yml")
+    config: dict[str, Any] = YAML(typ="safe").load(FOLDER / "prometheus.yml")
     rules = folder / "rules"
-    shutil.copytree(RULES / "rules", rules)
+    shutil.copytree(FOLDER / "rules", rules)
     for file in rules.iterdir():
         file.write_text(faster(file.read_text(), TIMES))
     config["global"] = {
@@ -248,6 +248,6 @@ def scraping(folder: Path, address: str, alerts: str, probed: str) -> dict[str, 
 
 def alerting(desk_url: str) -> dict[str, Any]:
     """The example for Alertmanager, with our desk, and faster."""
-    text = faster((RULES / "alertmanager.yml").read_text(), TIMES)
+    text = faster((FOLDER / "alertmanager.yml").read_text(), TIMES)
     config: dict[str, Any] = YAML(typ="safe").load(text.replace("http://127.0.0.1:5001/", desk_url))
     return json.loads(json.dumps(config))

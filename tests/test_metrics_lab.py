@@ -1,8 +1,8 @@
 """/metrics of a real `almenara run` in the lab: a block, `kill -9`, a reload that fails, a counter that never goes back."""
 
 import pytest
+from lab_service import Running, lab, names, running
 from metrics_cases import Series, counters, labels, named, of, series
-from test_service import Running, lab, names, running
 
 from monitor.lab.box import Lab
 

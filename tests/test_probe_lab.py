@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from lab_service import PORT, Running
 from lab_window import window
 from prometheus_servers import prometheus, promtool
 from ruamel.yaml import YAML
-from test_service import PORT, Running
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw

@@ -1,68 +1,19 @@
-"""The examples for Prometheus and Alertmanager and the rules: read by their own checkers, and run for real on a story."""
+"""The examples for Prometheus and Alertmanager, the rules and the dashboards, run for real on a story."""
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 from dashboards import Query, filled, queries
-from monitored_lab import BLOCKED, RULES, TIMES, Story, told
-from prometheus_servers import Series, amtool, faster, program, promtool
-from ruamel.yaml import YAML
+from monitored_lab import BLOCKED, TIMES, Story, told
+from prometheus_rules import ALERTS, RECORDS
+from prometheus_servers import Series, faster, program, promtool
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
 from monitor.lab.namespaces import LabError
-from monitor.metrics.catalogue import METRICS, PREFIX
 
 SITES = 6
-
-
-def rules(file: str) -> list[dict[str, Any]]:
-    return [rule for group in YAML(typ="safe").load(RULES / "rules" / file)["groups"] for rule in group["rules"]]
-
-
-ALERTS = {rule["alert"]: rule for rule in rules("alerts.yml")}
-RECORDS = {rule["record"]: rule for rule in rules("recording.yml")}
-TESTS = sorted((RULES / "tests").glob("*.yml"))
-
-
-def test_the_configurations_are_right():
-    done = promtool("check", "config", RULES / "prometheus.yml")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert amtool("check-config", RULES / "alertmanager.yml").returncode == 0
-
-
-@pytest.mark.parametrize("file", TESTS, ids=lambda file: file.stem)
-def test_the_rules_tell_what_they_should(file):
-    done = promtool("test", "rules", file)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_every_alert_has_a_test_that_it_fires_and_one_that_it_does_not():
-    tests = [test for file in TESTS for test in YAML(typ="safe").load(file)["tests"]]
-    cases = [case for test in tests for case in test.get("alert_rule_test", [])]
-    for expected in (True, False):
-        assert {case["alertname"] for case in cases if bool(case["exp_alerts"]) is expected} == ALERTS.keys()
-
-
-@pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_says_how_bad_it_is_and_what_it_means(name):
-    alert = ALERTS[name]
-    assert alert["labels"]["severity"] in {"info", "warning", "critical"}
-    assert alert["annotations"].keys() == {"summary", "description"}
-    assert f"`{name}`" in (RULES / "README.md").read_text()
-
-
-def test_rules_ask_for_metrics_and_labels_that_there_are():
-    for name, rule in (ALERTS | RECORDS).items():
-        for metric, labels in re.findall(r"(?<![\w:])(almenara_\w+)(?:\{([^}]*)\})?", rule["expr"]):
-            used = set(re.findall(r"(\w+)(?:=|!)", labels))
-            assert used <= set(METRICS[metric.removeprefix(PREFIX)].labels), name
-        assert set(re.findall(r"\w+:almenara_\w+:\w+", rule["expr"])) <= RECORDS.keys(), name
-
-
-# The story, once for all tests that ask for it.
 
 
 @pytest.fixture(scope="module")
