@@ -28,7 +28,10 @@ from monitor.store import Sending, Store
 
 
 class Receivers:
-    """Webhooks on one port, by path: /slow.. answers when it is let go; all others at once. told: the paths, in order."""
+    """Webhooks on one port, by path: /slow.. answers when it is let go, /late.. after a while, all others at once.
+
+    told: the paths, in order.
+    """
 
     def __init__(self) -> None:
         self.told: list[str] = []
@@ -51,6 +54,8 @@ def receivers() -> Iterator[Receivers]:
             found.told.append(self.path)
             if self.path.startswith("/slow"):
                 found.let_go.wait(30)
+            if self.path.startswith("/late"):
+                found.let_go.wait(0.6)
             self.send_response(204)
             self.end_headers()
 
@@ -109,6 +114,28 @@ def test_however_many_are_slow_one_that_is_well_is_told_soon_and_they_are_told_l
             assert len(sent(store)) == 1
             receivers.let_go.set()
             await until(lambda: len(sent(store)) == len(SLOW) + 1)
+
+    with Store.open(f"sqlite:{tmp_path}/alerts.db") as store:
+        asyncio.run(story(store))
+
+
+def test_who_was_asked_to_leave_once_is_told_each_later_message_once(
+    tmp_path: Path, home: Path, receivers: Receivers, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(places, "SLOW_S", 0.3)
+    alerts = receivers.alerts(*(f"late{number}" for number in range(8)))
+
+    async def story(store: Store) -> None:
+        one = sender(store, alerts)
+        decided(store, alerts, happened())
+        async with sending(one):
+            await until(lambda: len(sent(store)) == 8)
+            assert len(receivers.deliveries) > 8, "the first time some had to leave"
+            receivers.deliveries.clear()
+            decided(store, alerts, happened("b.example"))
+            one.wake()
+            await until(lambda: len(sent(store)) == 16)
+            assert len(receivers.deliveries) == 8
 
     with Store.open(f"sqlite:{tmp_path}/alerts.db") as store:
         asyncio.run(story(store))

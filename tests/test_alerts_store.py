@@ -153,8 +153,8 @@ def test_what_fails_is_due_again_later_and_then_given_up(store):
     assert (again.trying, again.attempts) == (minute(4), 2)
 
 
-def claimed(store: Store, key: str, number: float, until: float = 1000) -> str | None:
-    found = store.outbox.claim(key, minute(number), minute(until))
+def claimed(store: Store, key: str, number: float, until: float | None = None) -> str | None:
+    found = store.outbox.claim(key, minute(number), minute(number + 9 if until is None else until))
     return found and found.id
 
 
@@ -318,3 +318,19 @@ def test_kill_9_leaves_no_event_without_its_message_and_no_message_without_its_e
         assert {*told[1:], *left} <= stored
         messages = store.outbox.listed(tuple(Sending), 100_000)
         assert len(messages) == len(stored)  # each event changed the incident once
+
+
+def test_a_claim_by_a_clock_that_is_days_ahead_holds_up_nobody(shared):
+    store, _ = shared
+    added(store, delivery("d1"))
+    assert claimed(store, "desk", 3 * 24 * 60) == "d1"
+    assert waiting(store, 1) == ["desk"]
+    assert claimed(store, "desk", 1) == "d1"
+
+
+def test_what_is_tried_again_by_hand_is_nobodys(shared):
+    store, _ = shared
+    added(store, delivery("d1"))
+    assert claimed(store, "desk", 0) == "d1"
+    store.outbox.retry(["d1"], minute(1))
+    assert claimed(store, "desk", 1) == "d1"

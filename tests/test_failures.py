@@ -12,7 +12,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.failures import certificate_failure, dns_failure, failure_string
+from monitor.failures import REFUSED, certificate_failure, dns_failure, failure_string, socks_failure
 
 AUTHORITY = trustme.CA()
 
@@ -191,3 +191,11 @@ def test_anything_raised_gets_a_name_without_its_message(kind: type[Exception], 
     assert named
     assert named.isprintable()
     assert len(message) < 3 or message not in named or message in failure_string(kind(number, ""))
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [(None, "unknown_failure: proxy_refuses"), (99, "unknown_failure: proxy_refuses"), (5, REFUSED)],
+)
+def test_what_a_socks_proxy_replies_is_said_in_words(code: int | None, failure: str):
+    assert failure_string(socks_failure(code)) == failure

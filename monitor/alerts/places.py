@@ -1,7 +1,7 @@
 """Who is being told now: so many at once in all, and of each channel, and no receiver that is slow holds up another.
 
-A subscriber that could not be told the last time is in trouble: such ones have places of their own, and all the time they
-need. Of the others whoever takes long must leave when somebody else waits; it is told again later.
+A subscriber that could not be told the last time, or was slow, is in trouble: such ones have places of their own, and all
+the time they need. Of the others whoever takes long must leave when somebody else waits; it is told again later.
 """
 
 import asyncio
@@ -40,6 +40,10 @@ class Places:
         limit = asyncio.timeout(None)
         self._taken[key] = Place(channel=channel, in_trouble=in_trouble, began=self._clock(), limit=limit)
         return self._taken[key]
+
+    def is_slow(self, key: str) -> bool:
+        """Has it been there for long?"""
+        return self._clock() - self._taken[key].began >= SLOW_S
 
     def leave(self, key: str) -> None:
         """The place is free."""

@@ -47,6 +47,7 @@ class Sender:
         self._claimed: dict[str, str] = {}
         self._places = Places()
         self._failing: set[str] = set()
+        self._slow: set[str] = set()  # the last time; who was asked to leave is not asked twice
         self._awake = asyncio.Event()
 
     def arrange(self, subscriptions: Iterable[Subscription]) -> None:
@@ -104,11 +105,14 @@ class Sender:
     def _in_turn(self, waiting: Sequence[Waiting]) -> Sequence[Waiting]:
         """Who could be told the last time comes first; who is being told now waits for that."""
         others = [one for one in waiting if one.subscription not in self._places]
-        return sorted(others, key=lambda one: one.subscription in self._failing)
+        return sorted(others, key=lambda one: self._in_trouble(one.subscription))
+
+    def _in_trouble(self, key: str) -> bool:
+        return key in self._failing or key in self._slow
 
     async def _begin_with(self, one: Waiting) -> float:
         """With one message of theirs, where there is a place; after how many seconds to look again."""
-        key, in_trouble = one.subscription, one.subscription in self._failing
+        key, in_trouble = one.subscription, self._in_trouble(one.subscription)
         if not self._places.are_free(one.channel, in_trouble=in_trouble):
             return LOOK_S if in_trouble else self._places.make_free(one.channel)
         now = _now()
@@ -122,6 +126,7 @@ class Sender:
     async def _finished(self, one: Delivery, place: Place) -> None:
         await survived(self._deliver(one, place), f"sending message {one.id}")
         self._claimed.pop(one.subscription, None)
+        (self._slow.add if self._places.is_slow(one.subscription) else self._slow.discard)(one.subscription)
         self._places.leave(one.subscription)
         self._under_way.pop(one.subscription, None)
         self._awake.set()

@@ -1,7 +1,7 @@
 """Messages on their way: a row before anybody tries to send one, until somebody has it or it was given up."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, delete, func, select, update
@@ -19,6 +19,8 @@ SENT, FAILED, GIVEN_UP = "sent", "failed", "given_up"  # results that are counte
 _MOST_ERROR = 200  # characters
 _NEVER = datetime.max.replace(tzinfo=UTC)
 _d = deliveries.c
+
+_LONGEST_CLAIM = timedelta(minutes=10)  # one that ends later was made by a clock that is wrong, and holds up nobody
 
 
 class Outbox:
@@ -105,7 +107,7 @@ class Outbox:
         hopeful = _d.state.in_((Sending.GIVEN_UP, Sending.WAITING))
         conditions = [hopeful] if ids is None else [hopeful, _d.id.in_(list(ids))]
         at = microseconds(now)
-        values = {"state": Sending.WAITING, "trying": at, "next": at, "finished": None}
+        values = {"state": Sending.WAITING, "trying": at, "next": at, "finished": None, "claimed": None}
         with self._database.writing() as connection:
             return connection.execute(update(deliveries).where(*conditions).values(**values)).rowcount
 
@@ -152,7 +154,8 @@ def _is_free(now: datetime) -> ColumnElement[bool]:
     """Is its subscriber told nothing else at the moment? One message at a time, or they would overtake each other."""
     other = deliveries.alias()
     # Not for each row anew: a channel that was down for a day may have a thousand messages that wait.
-    claims = select(other.c.subscription).where(other.c.state == Sending.WAITING, other.c.claimed > microseconds(now))
+    claimed = other.c.claimed.between(microseconds(now) + 1, microseconds(now + _LONGEST_CLAIM))
+    claims = select(other.c.subscription).where(other.c.state == Sending.WAITING, claimed)
     return _d.subscription.not_in(claims)
 
 
