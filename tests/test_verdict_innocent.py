@@ -34,6 +34,27 @@ CASES: dict[str, Case] = {
     # --- the line
     "IPv4 is broken here, and the site has nothing else":
         opens_there(honest().conditions(online4=False, online6=True).cut("tcp.timeout", times=5)),
+    "the first resolver denies once in three times, and is lost before and after":
+        measured().dns(isp="timeout").dns(isp="NXDOMAIN").dns(isp="timeout", isp2=SITE, doh=SITE).opens(times=3)
+        .control().dns(helper=SITE).opens(times=3),
+    "the first resolver denies once in three times, and fails before":
+        measured().dns(isp="SERVFAIL", times=2).dns(isp="NXDOMAIN", isp2=SITE, doh=SITE).opens(times=3)
+        .control().dns(helper=SITE).opens(times=3),
+    "the first resolver denies once in three times, and refuses before and after":
+        measured().dns(isp="REFUSED").dns(isp="NXDOMAIN").dns(isp="REFUSED", isp2=SITE, doh=SITE).opens(times=3)
+        .control().dns(helper=SITE).opens(times=3),
+    "a site of IPv6 only, and the resolver's answer of IPv6 is lost":
+        measured().dns(isp="NO_ANSWER", doh="NO_ANSWER").dns(isp="timeout", kind="AAAA", times=3).dns(doh=SITE6, kind="AAAA")
+        .control().dns(helper="NO_ANSWER").dns(helper=SITE6, kind="AAAA").opens(SITE6, times=3),
+    "a site of IPv6 only, and the resolver's answer of IPv6 is refused":
+        measured().dns(isp="NO_ANSWER", doh="NO_ANSWER").dns(isp="REFUSED", kind="AAAA", times=3).dns(doh=SITE6, kind="AAAA")
+        .control().dns(helper="NO_ANSWER").dns(helper=SITE6, kind="AAAA").opens(SITE6, times=3),
+    "a site of IPv6 only, and the resolver's answer of IPv6 is filtered":
+        measured().dns(isp="NO_ANSWER", doh="NO_ANSWER").dns(isp="NO_ANSWER", kind="AAAA", times=3).dns(doh=SITE6, kind="AAAA")
+        .control().dns(helper="NO_ANSWER").dns(helper=SITE6, kind="AAAA").opens(SITE6, times=3),
+    "a site of IPv6 only, and the resolver's answer of IPv6 fails":
+        measured().dns(isp="NO_ANSWER", doh="NO_ANSWER").dns(isp="SERVFAIL", kind="AAAA", times=3).dns(doh=SITE6, kind="AAAA")
+        .control().dns(helper="NO_ANSWER").dns(helper=SITE6, kind="AAAA").opens(SITE6, times=3),
     "IPv6 is broken here, and the site has nothing else":
         measured().conditions(online6=False).dns(isp=SITE6, doh=SITE6, kind="AAAA").cut("tcp.unreachable", SITE6, times=5)
         .control().dns(helper=SITE6, kind="AAAA").opens(SITE6, times=3),

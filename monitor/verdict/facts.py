@@ -86,10 +86,13 @@ class Facts:
         return [a for a in self._questions(place) if a.resolver == resolver]
 
     def usable_answers(self, place: Place, resolver: str) -> list[Dns]:
-        """The same for the address families that work here: an honest AAAA is of no use on a line without IPv6."""
+        """The same for the address families that count: an honest AAAA is of no use on a line without IPv6, and the missing
+        A of a site that has none is no denial."""
         told = {address for said in self.trusted(place) for a in said for address in a.answers}
-        both = self.m.conditions.checked is None or self.m.conditions.online6 or all(":" in address for address in told)
         answers = self.answers(place, resolver)
+        if told and all(":" in address for address in told):
+            return [a for a in answers if a.type == "AAAA"] or answers
+        both = not told or self.m.conditions.checked is None or self.m.conditions.online6
         return [a for a in answers if both or a.type == "A"] or answers
 
     def public_resolvers(self, place: Place) -> list[str]:
@@ -234,15 +237,18 @@ def _count(by_control: dict[str, list[Tcp | Tls]]) -> Count:
 
 
 def outcome(answers: list[Dns]) -> tuple[tuple[str, ...], str | None]:
-    """What a resolver's answers come to: addresses, or the failure of the A question's last attempt that was answered.
+    """What a resolver's answers come to: addresses, or the failure that most attempts at the A question got, the last of equals.
 
-    One that is lost does not send the system on: it asks again, and gets what the others got.
+    Lost ones do not count against what two others got alike. One odd answer among others is no denial.
     """
     addresses = tuple(dict.fromkeys(a for answer in answers for a in answer.answers))
     if addresses:
         return addresses, None
-    ordered = sorted(answers, key=lambda a: (a.type == "A", not falls_through(a.failure), a.attempt))
-    return (), ordered[-1].failure if ordered else f.NO_ANSWER
+    ordered = sorted(answers, key=lambda a: (a.type == "A", a.attempt))
+    failures = [a.failure for a in ordered if a.type == ordered[-1].type]
+    repeated = [failure for failure in failures if failure != f.TIMEOUT and failures.count(failure) >= 2]
+    most = max(reversed(repeated or failures), key=failures.count, default=f.NO_ANSWER)  # of equals the first it meets
+    return (), most
 
 
 def falls_through(failure: str | None) -> bool:

@@ -184,6 +184,8 @@ def _method(facts: Facts, place: Place, seen: NameView) -> str | None:
         return "dns.bogon" if all(map(bogon, seen.addresses)) else "dns.hijack"
     if seen.truth.state != "resolves" or _zone_is_broken(facts, place, seen):
         return None
+    if seen.failure != f.NXDOMAIN and seen.truth.addresses and all(":" in address for address in seen.truth.addresses):
+        return None  # many resolvers leave out or spoil every answer of IPv6, and no random name shows it
     return _METHODS.get(seen.failure or "")
 
 
