@@ -374,6 +374,7 @@ def test_a_mail_has_all_forms_and_stands_in_its_thread(store):
         assert "evil.example" not in form
     assert "-04" in text
     assert "UTC" in text
+    assert "\n\nDónde\n- " in text.replace("\r", "")
     assert "<p>" in html
 
 

@@ -101,8 +101,9 @@ def test_a_first_message_says_what_where_since_when_how_how_sure_and_what_is_not
     said = written(letter(CASES["first"]), ", zone: America/Caracas")
     assert said.subject == "a.example is blocked on CANTV"
     assert said.short == (
-        "a.example is blocked on CANTV. Since 15 Jan 2018, 08:00 -04 (12:00 UTC). How: name denied. "
-        "98% sure: 4 measurements by 1 probe."
+        "a.example is blocked on CANTV. Where: CANTV (AS8048), Venezuela. Since 15 Jan 2018, 08:00 -04 (12:00 UTC). "
+        "How: name denied. 98% sure: 4 measurements by 1 probe. Not known: Who ordered it, whether it is lawful, and "
+        "whether every line of these networks is affected. An evidence file: almenara report c346561d4b27c4a5"
     )
     for told_of in (
         "CANTV (AS8048), Venezuela", "The name server says that the name does not exist.", "Who ordered it",
@@ -170,7 +171,7 @@ def is_harmless(said: messages.Message) -> None:
         assert not re.search(r"[<>@*`~|\[\]{}\\\r\n\x00-\x1f\u202a-\u202e]", text), text
         assert "://" not in text
         assert "evil.example" not in text
-    assert Tags(said.html).tags <= {"html", "body", "h2", "p"}
+    assert Tags(said.html).tags <= {"html", "body", "br", "h2", "li", "p", "ul"}
     assert Tags(said.html).attributes <= {"lang"}
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202a-\u202e]", said.full)
 

@@ -216,3 +216,10 @@ def test_moments_at_the_ends_of_the_calendar_are_no_mistake_of_ours(service: htt
             assert service.get(path + moment, headers=headers).status_code == 200
         for path in ("measurements?since=", "events?until=", "aggregates?by=day&since="):
             assert service.get(f"/api/v1/{path}{moment}", headers=headers).status_code == 400
+
+
+@pytest.mark.parametrize("headers", [STRANGER, {"X-Forwarded-For": "8.8.8.8"}, {"Via": "1.1 cache"}])
+def test_what_a_proxy_passes_on_tells_nobody_how_the_service_does(url: str, headers: dict[str, str]) -> None:
+    with served(url, Watched(SCOPE)) as service:
+        for path in ("/healthz", "/metrics"):
+            assert service.get(path, headers=headers).status_code == 403

@@ -83,7 +83,8 @@ class _Writing:
         subject, news = self._line(part), list(self._news(part))
         facts = self._facts(part)
         address = link(self._subscription, part)
-        short = self._fitted([subject + ".", *news, *facts], address)
+        told = [self._where(part), *facts, self._doubt(part)] if facts else []
+        short = self._fitted([subject + ".", *news, *told], address or self._command(part))
         sections = [_Section("", [f"{subject}.", *news])]
         if facts:
             sections += self._sections(part)
@@ -213,6 +214,10 @@ class _Writing:
         if len(events) > 1:
             yield _Section(w.text("All that belongs to it"), list(self._list(events)))
 
+    def _where(self, part: Part) -> str:
+        places = [self._place(event) for event in self._one_a_network(list(part.events.values()))]
+        return self._words.text("Where: {places}.", places=phrases.some(self._words, places))
+
     def _one_a_network(self, events: Sequence[Event]) -> list[Event]:
         first: dict[str, Event] = {}
         for event in events:
@@ -237,6 +242,10 @@ class _Writing:
         if len(events) > MOST_LISTED:
             yield w.many("and {count} other", "and {count} others", len(events) - MOST_LISTED)
 
+    def _doubt(self, part: Part) -> str:
+        """What a chat has room for of it."""
+        return self._words.text("Not known: {what}", what=next(self._unknown(list(part.events.values()))))
+
     def _unknown(self, events: Sequence[Event]) -> Iterator[str]:
         w = self._words
         if events[0].kind is Kind.BLOCKING:
@@ -259,12 +268,15 @@ class _Writing:
             address = link(self._subscription, part)
             if address:
                 lines.append(w.text("Evidence: {link}", link=address))
-            lines.append(w.text("An evidence file: {command}", command=f"almenara report {part.thread}"))
+            lines.append(self._command(part))
         lines.append(w.text(
             "Message {id}, by version {version} of the rules. It can be made again from what is stored: {command}",
             id=letter.id, version=letter.rules_version, command=f"almenara alerts --show {letter.id}",
         ))  # fmt: skip
         return _Section(w.text("About this message"), lines)
+
+    def _command(self, part: Part) -> str:
+        return self._words.text("An evidence file: {command}", command=f"almenara report {part.thread}")
 
     # --- forms ------------------------------------------------------------------------------------------------------
 
@@ -305,6 +317,10 @@ def _text(sections: Sequence[_Section]) -> str:
 def _html(sections: Sequence[_Section], language: str) -> str:
     parts = []
     for section in sections:
-        heading = f"<h2>{escape(section.heading)}</h2>" if section.heading else ""
-        parts.append(heading + "".join(f"<p>{escape(line)}</p>" for line in section.lines))
+        lines = [escape(line) for line in section.lines]
+        if section.heading:  # the break is what Apprise makes an empty line of, in the mail's plain text
+            items = "".join(f"<li>{line}</li>" for line in lines)
+            parts.append(f"<br/><h2>{escape(section.heading)}</h2>" + (f"<ul>{items}</ul>" if items else ""))
+        else:
+            parts += [f"<p>{line}</p>" for line in lines]
     return f'<html lang="{escape(language)}"><body>{"".join(parts)}</body></html>'

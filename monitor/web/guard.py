@@ -14,7 +14,10 @@ from starlette.requests import Request
 
 from monitor.config import WebConfig
 
-_FORWARDED = ("forwarded", "x-real-ip", "via", "cdn-loop", "cf-connecting-ip", "true-client-ip", "x-client-ip")
+_FORWARDED = (
+    "forwarded", "x-real-ip", "via", "cdn-loop", "cf-connecting-ip", "cf-ray", "true-client-ip", "x-client-ip", "client-ip",
+    "x-cluster-client-ip", "x-envoy-external-address", "fly-client-ip", "fastly-client-ip",
+)  # fmt: skip
 # Names that nobody can own on the internet, and so point at us from a page of his.
 _HOME_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
 
@@ -41,6 +44,11 @@ def watching(request: Request, web: WebConfig) -> str | None:
     checks: Checks = (
         (_own_origin, "not for another site's page"),
         (lambda request: _named_as_known(request, _names(web)), "not by that host name: see web: hosts"),
+        # What a proxy passes on by the name of this machine, the whole internet may have asked for.
+        (
+            lambda request: _undisguised(request) or host_of(request.headers.get("host", "")) in web.hosts,
+            "not through a proxy",
+        ),
     )
     return _first(checks, request)
 
@@ -121,7 +129,9 @@ def _visits(request: Request) -> bool:
 
 
 def host_of(endpoint: str) -> str:
-    """The host of HOST:PORT, lower-case and without brackets; "" where there is none."""
+    """The host of HOST:PORT, lower-case and without brackets; "" where there is none, or more than that."""
+    if set(endpoint) & set("@/?#\\"):
+        return ""
     try:
         return urlsplit(f"//{endpoint}").hostname or ""
     except ValueError:
