@@ -9,6 +9,7 @@ import binascii
 import re
 from datetime import datetime, timedelta
 from typing import TypeVar
+from urllib.parse import unquote
 
 import dns.exception
 import dns.message
@@ -43,8 +44,8 @@ KEPT_HEADERS = frozenset(
     {"content-length", "content-type", "location", "retry-after", "server", "via", "x-powered-by", "x-squid-error"}
 )
 # In the address of a page: what a visitor is known by, or when they came. A site's name, or its address, is neither.
-_TOKEN = re.compile(r"(?<==)(?:(?=[^&;#]*[0-9])[\w.+~-]{16,}|[0-9]{9,})(?=[&;#]|$)", re.ASCII)
-_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]+")
+_TOKEN = re.compile(r"(?<==)(?:(?=[^&;#]*[0-9])[\w.+~%,/=-]{16,}|[0-9]{9,})(?=[&;#]|$)", re.ASCII)
+_HOST = re.compile(r"(?:(?![0-9]+\.)[a-z0-9-]+\.)+[a-z]+")
 _KNOWN_RESOLVERS = frozenset(ControlConfig().resolvers)
 _Flow = TypeVar("_Flow", bound=Flow)
 _Seen = TypeVar("_Seen", bound=Observations)
@@ -111,7 +112,7 @@ class Redaction:
         """Numbers instead of tokens: the same for the same one, because verdicts compare addresses."""
 
         def told(found: re.Match[str]) -> str:
-            kept = found[0] in asked or _HOST.fullmatch(found[0])
+            kept = found[0] in asked or _HOST.fullmatch(found[0]) or "://" in unquote(found[0])
             return found[0] if kept else self._name("value", found[0])
 
         return _TOKEN.sub(told, url)

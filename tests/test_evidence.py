@@ -233,6 +233,10 @@ def test_every_word_and_number_that_is_published_is_on_a_list() -> None:
     ("url", "published"),
     [
         ("https://x.example/?sid=8c1f2e3d4b5a69788c1f2e3d4b5a6978&lang=es", "https://x.example/?sid=value-1&lang=es"),
+        ("https://x.example/?session=QUJDREVGR0hJSktMTU5PUA==", "https://x.example/?session=value-1"),
+        ("https://x.example/?s=aB3%2BdE4%3D%3DfG5hIj&a=1", "https://x.example/?s=value-1&a=1"),
+        ("https://x.example/?who=584121234567890.ve", "https://x.example/?who=value-1"),
+        ("http://b.example/?u=https%3A%2F%2Felpitazo.example%2F2018%2F01", None),
         ("https://x.example/?__cf_chl_tk=aB3.d_e-1516021507-0-gaNycGzNCKU", "https://x.example/?__cf_chl_tk=value-1"),
         (
             "http://b.example/;jsessionid=0123456789ABCDEF0123?t=1516021507",
