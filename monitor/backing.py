@@ -47,6 +47,26 @@ def cut(event: Event, until: datetime, points: Iterable[Point]) -> Event | None:
     return replace(event, ended=None, ended_range=None, methods=methods)
 
 
+def opens_since(event: Event, points: Iterable[Point]) -> tuple[datetime, int] | None:
+    """Since when all results that tell anything found the site open, and how many: of an event that is not over, after
+    the last that supports it. None where the newest does not. points: on its site and its network.
+
+    The end is told when the detector is sure of it, which takes it a while.
+    """
+    if event.ended is not None or event.confidence <= 0 or event.kind is Kind.SILENCE:
+        return None
+    since, count = None, 0
+    for point in sorted(points, key=lambda point: point.started, reverse=True):
+        if point.started <= event.detected or supports(event, point):
+            break
+        if point.status is Status.INCONCLUSIVE:
+            continue
+        if point.status is not Status.OK:
+            break
+        since, count = point.started, count + 1
+    return (since, count) if since else None
+
+
 def probes(events: Sequence[Event]) -> int:
     """How many probes saw something of it, at least: of each network's events those of the one that most saw.
 

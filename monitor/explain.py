@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from monitor import failures
 from monitor.messages import N_
 from monitor.models import Measurement, Reason, Status, Verdict
 from monitor.verdict.rules import RULES
@@ -56,9 +57,42 @@ METHOD_WORDS: dict[str, str] = {
     "quic.refused": N_("The site's QUIC connections (HTTP/3) are refused on the way."),
 }
 
+FAILURE_WORDS: dict[str, str] = {
+    failures.TIMEOUT: N_("No answer came in time."),
+    failures.RESET: N_("The connection was reset."),
+    failures.REFUSED: N_("The connection was refused."),
+    failures.EOF: N_("The connection was closed too early."),
+    failures.NXDOMAIN: N_("The name server says that the name does not exist."),
+    failures.NO_ANSWER: N_("The name server says that the name has no address."),
+    failures.SERVFAIL: N_("The name server says that it failed to find the name."),
+    failures.DNS_REFUSED: N_("The name server refuses to answer for the name."),
+    failures.DNS_MISBEHAVING: N_("The name server's answer makes no sense."),
+    failures.BOGON: N_("The name server gives an address that cannot be on the public internet."),
+    failures.UNKNOWN_AUTHORITY: N_("Nobody whom browsers trust vouches for the certificate."),
+    failures.INVALID_HOSTNAME: N_("The certificate belongs to another site."),
+    failures.INVALID_CERTIFICATE: N_("The certificate is not valid, because it has expired for example."),
+    failures.FAILED_HANDSHAKE: N_("The two sides could not agree on encryption."),
+    failures.HTTP_PROTOCOL: N_("What came is no answer that a web server gives."),
+    "connection_aborted": N_("The connection was broken off."),
+    "host_unreachable": N_("The network says that the address cannot be reached."),
+    "network_unreachable": N_("The network says that there is no way to the address."),
+    "network_down": N_("This machine's network was down."),
+    "network_reset": N_("This machine's network was reset meanwhile."),
+    "address_not_available": N_("This machine did not have the address to send from."),
+    "address_in_use": N_("This machine used the address to send from already."),
+    "address_family_not_supported": N_("This machine cannot use addresses of that kind (IPv4 or IPv6)."),
+    "permission_denied": N_("This machine does not permit the connection."),
+    "invalid_argument": N_("This machine cannot use such an address."),
+    "no_buffer_space": N_("This machine had no memory left for the network."),
+    "message_size": N_("The message was too large for the way."),
+    "too_many_open_files": N_("This machine had too many connections open."),
+}
+
+UNKNOWN_FAILURE = N_("Something failed that has no name, so it is no evidence.")
+
 _FINDINGS: dict[str, str] = {
     "resolver_denies": N_(
-        "the ISP's resolver {resolver} answers {failure} for {name}; {sources} trusted sources resolve it"
+        "the ISP's resolver {resolver} was asked for {name}: {failure}; {sources} trusted sources resolve it"
     ),
     "resolver_lies": N_(
         "the ISP's resolver {resolver} answers {addresses} for {name}, which is not the site; "
@@ -68,17 +102,14 @@ _FINDINGS: dict[str, str] = {
         "whichever resolver is asked for {name}, a forged answer comes; {sources} trusted sources differ"
     ),
     "tcp_cut": N_(
-        "{attempts} connections to {address} port {port}, an address of {name}, ended with {failure}; "
-        "the control connects"
+        "{attempts} connections to {address} port {port}, an address of {name}, failed: {failure}; the control connects"
     ),
-    "flow_cut": N_(
-        "{attempts} connections to {address} port {port} ended with {failure} ({method}) after {name} was asked for"
-    ),
+    "flow_cut": N_("{attempts} connections to {address} port {port} failed after {name} was asked for: {failure}"),
     "certificate_replaced": N_(
         "{address} shows a certificate for {name} that is not the site's (issuer: {issuer}); "
         "the control gets a valid one there"
     ),
-    "page_replaced": N_("a page that is not the site's came for {name} ({method}, status {status}, title: {title})"),
+    "page_replaced": N_("a page that is not the site's came for {name} (status {status}, title: {title})"),
 }
 _RULES: dict[str, str] = {rule.id: rule.why for rule in RULES}
 
@@ -108,7 +139,8 @@ def explain(reason: Mapping[str, Any], translate: Translate = str) -> str:
     for literal, name, _, _ in Formatter().parse(words):
         parts.append(literal)
         if name is not None:
-            parts.append(_plain(reason.get(name), translate))
+            value = reason.get(name)
+            parts.append(_failure(value, translate) if name == "failure" else _plain(value, translate))
     return "".join(parts)[:MAX_TEXT]
 
 
@@ -126,6 +158,14 @@ def worded_measurement(measurement: Measurement) -> Measurement:
 def parameters(template: str) -> frozenset[str]:
     """The names in a template's braces."""
     return frozenset(name for _, name, _, _ in Formatter().parse(template) if name is not None)
+
+
+def _failure(value: Any, translate: Translate) -> str:
+    """A failure as a part of a sentence; one that has no words, as it is called."""
+    if not isinstance(value, str) or value not in FAILURE_WORDS:
+        return _plain(value, translate)
+    words = translate(FAILURE_WORDS[value])
+    return words[0].lower() + words[1:].rstrip(".")
 
 
 def _plain(value: Any, translate: Translate) -> str:

@@ -133,6 +133,15 @@ def _clause(event: Event, going_on: int, w: Words, network: str | None = None) -
     return w.text(message, site=site, network=network or site)
 
 
+def opened_words(count: int, since: str, w: Words = ENGLISH) -> str:
+    """Of what is not over, that so many newest results no longer show it."""
+    return w.many(
+        "open in the newest result, of {since}; the end is told when it is sure",
+        "open in the newest {count} results in a row, since {since}; the end is told when it is sure",
+        count, since=since,
+    )  # fmt: skip
+
+
 def since_words(event: Event, w: Words = ENGLISH) -> str:
     """`since ..`, or `from .. to ..`; a block that was there when first looked at may be older."""
     began = utc_text(event.started)

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -221,6 +222,11 @@ def almenara(home: Path, *arguments: str, before: str = "", **more: str) -> "sub
     start = f"{before}\nimport sys\nfrom monitor.cli import main\nmain(sys.argv[1:])"
     command = [sys.executable, "-c", start, *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=env | more, timeout=100, check=False, cwd=home)
+
+
+def plain(html: bytes) -> str:
+    """What a reader reads."""
+    return " ".join(re.sub(r"<[^>]*>", " ", html.decode()).split())
 
 
 def lines(content: bytes) -> list[Any]:

@@ -313,7 +313,8 @@ WRONG: list[tuple[str, str | None]] = [
     ("measurements?asn=-1", "asn"), ("measurements?asn=4294967296", "asn"), ("measurements?asn=8%2048", "asn"),
     ("measurements?asn=1e3", "asn"),
     ("measurements?since=0.5", "since"),
-    ("measurements?asn=%2B8048", "asn"), ("events?active=1", "active"),
+    ("measurements?asn=%2B8048", "asn"), ("events?active=2", "active"), ("measurements?site=a..b", "site"),
+    ("measurements?site=%5B::1", "site"), ("measurements?site=a:99999", "site"),
     ("measurements?asn=8048&asn=1", "asn"), ("measurements?country=ve", "country"), ("measurements?country=VEN", "country"),
     ("measurements?status=fine", "status"), ("measurements?method=tls", "method"), ("measurements?since=yesterday", "since"),
     ("measurements?since=2026-01-01T00:00:00", "since"), ("measurements?order=random", "order"),
@@ -332,14 +333,48 @@ WRONG: list[tuple[str, str | None]] = [
 def test_what_is_not_understood_is_said_with_the_parameter(api: httpx.Client, asked: str, parameter: str) -> None:
     details = problem(api.get(f"/api/v1/{asked}"), 400)
     assert details["parameter"] == parameter
-    assert "msgspec" not in details["detail"]
+    assert not [
+        word for word in ("msgspec", "regex", "RFC3339", "\\", "`str`", "something else") if word in details["detail"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("asked", "detail"),
+    [
+        ("measurements?since=yesterday", "a moment with its zone (RFC 3339), such as 2026-01-15T13:05:00Z"),
+        ("measurements?country=ve", "two capital letters (ISO 3166-1), such as VE"),
+        ("events?site=a%20b", "the host of a site, such as www.lapatilla.com"),
+    ],
+)
+def test_a_wrong_value_is_answered_with_an_example(api: httpx.Client, asked: str, detail: str) -> None:
+    assert problem(api.get(f"/api/v1/{asked}"), 400)["detail"] == f"Expected {detail}."
+
+
+def test_a_site_is_found_however_its_host_is_written(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'a.db'}"
+    with Store.open(url) as store:
+        store.append(
+            [small(1, site="elpitazo.net"), small(2, site="xn--caf-dma.example"), small(3, site="a.example:8443")]
+        )
+    with served(url) as api:
+        for asked, site in (
+            ("ELPITAZO.net", "elpitazo.net"), ("elpitazo.net.", "elpitazo.net"), ("CAFÉ.example", "xn--caf-dma.example"),
+            ("A.example:8443", "a.example:8443"),
+        ):  # fmt: skip
+            [found] = told(api.get("/api/v1/measurements", params={"site": asked}))["measurements"]
+            assert found["site"] == site
+
+
+def test_what_goes_on_is_asked_for_as_pages_do(api: httpx.Client) -> None:
+    for written, number in (("true", "1"), ("false", "0")):
+        assert api.get(f"/api/v1/events?active={number}").content == api.get(f"/api/v1/events?active={written}").content
 
 
 @pytest.mark.parametrize(
     ("asked", "allowed"),
     [
         ("measurements?status=fine", {status.value for status in Status}), ("events?kind=coup", {kind.value for kind in Kind}),
-        ("measurements?order=random", {"newest", "oldest"}), ("events?active=1", {"true", "false"}),
+        ("measurements?order=random", {"newest", "oldest"}), ("events?active=yes", {"true", "false"}),
         ("sites?format=xml", {"json", "csv"}), ("aggregates?by=day,nonsense", {*get_args(By)}),
     ],
 )  # fmt: skip

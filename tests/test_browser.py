@@ -226,6 +226,33 @@ def test_what_is_typed_chooses_rows_at_once(opened):
     assert all(row.is_visible() for row in rows.all())
 
 
+def test_what_is_typed_in_vain_is_told_to_eyes_and_ears(opened):
+    page = opened("/")
+    said = page.locator("#matrix-none")
+    assert said.get_attribute("aria-live") == "polite"
+    assert said.inner_text() == ""
+    page.fill("#q", "nothing of the kind")
+    assert said.inner_text() == "No site is as you asked for. Choose less, or look at all of them."
+    page.fill("#q", BLOCKED)
+    assert said.inner_text() == ""
+
+
+def test_what_a_chart_says_of_its_bars_fits_on_a_phone(opened):
+    page = opened(PATHS["measurement"], viewport={"width": 320, "height": 800})
+    labels = (
+        "[...document.querySelectorAll('svg.chart text')].map(one => [one.getBBox(), one.ownerSVGElement.clientWidth])"
+    )
+    for box, width in page.evaluate(f"{labels}.map(([box, width]) => [[box.x, box.width], width])"):
+        assert box[0] >= -1
+        assert box[0] + box[1] <= width + 1
+
+
+def test_a_long_host_is_broken_after_its_dots(opened):
+    page = opened("/", viewport={"width": 320, "height": 800})
+    cells = page.locator("#matrix tbody th bdi")
+    assert ".<wbr>" in cells.first.inner_html()
+
+
 def test_a_table_that_goes_on_beside_the_screen_says_so_to_eyes_and_ears(opened):
     page = opened("/", viewport={"width": 320, "height": 800})
     table = page.locator(".wide:has(#matrix)")

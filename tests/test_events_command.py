@@ -53,8 +53,8 @@ def measurement(number: int, started: datetime, status: Status, site="www.lapati
     verdict = Verdict(
         status=status, methods=("dns.nxdomain",) if blocked else (), confidence=0.98, confirmed=blocked,
         rule="resolver_denies" if blocked else "opens", rules_version=1,
-        reasons=({"id": "resolver_denies", "resolver": "200.44.32.12", "failure": "NXDOMAIN", "name": site, "sources": 2},)
-        if blocked else (),
+        reasons=({"id": "resolver_denies", "resolver": "200.44.32.12", "failure": "dns_nxdomain_error", "name": site,
+                  "sources": 2},) if blocked else (),
     )  # fmt: skip
     return Measurement(
         id=f"m{number:04}", url=f"https://{site}/", site=site, vantage="cantv", probe="7f3a", network=network,
@@ -120,6 +120,23 @@ def ids(*arguments: str) -> list[str]:
 
 def test_events_are_listed_newest_first(filled):
     assert ids() == [SILENCE.id, ENDED.id, EVENTS[0].id]
+
+
+def test_a_block_that_lifted_is_told_as_open_before_its_end_is_told(filled):
+    since = BEGAN + 2000 * MINUTE
+    with Store.open(f"sqlite:{filled / '.local' / 'share' / 'almenara' / 'almenara.db'}") as store:
+        store.append([measurement(900 + n, since + n * MINUTE, Status.OK) for n in range(3)])
+    assert "going on when last measured" not in (text := printed(EVENTS[0].id))
+    assert (
+        f"open in the newest 3 results in a row, since {local_and_utc(since)}; the end is told when it is sure" in text
+    )
+
+
+def test_a_beginning_within_a_minute_is_told_to_the_second(filled):
+    short = event("abcd", started_range=(BEGAN, BEGAN + timedelta(seconds=40)), started=BEGAN + timedelta(seconds=20))
+    with Store.open(f"sqlite:{filled / '.local' / 'share' / 'almenara' / 'almenara.db'}") as store:
+        store.save_events([short])
+    assert "between 13:05:00 and 13:05:40 UTC" in printed("abcd")
 
 
 def test_the_list_says_what_where_since_when_and_how_sure(filled):
@@ -210,7 +227,10 @@ def test_one_event_is_told_in_full(filled):
     assert "Measurements: 37" in text
     assert "2018-01-15 13:05:00" in text
     assert "m0012" in text
-    assert "the ISP's resolver 200.44.32.12 answers NXDOMAIN" in text
+    assert (
+        "the ISP's resolver 200.44.32.12 was asked for www.lapatilla.com: the name server says that the name does not exist;"
+        in text
+    )
     assert "and 17 more" in text
     assert "m9000" not in text  # on another network
 

@@ -1,7 +1,6 @@
 """One number, or why there are two: what a bundle, a page and a command say of how much an event rests on."""
 
 import json
-import re
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -20,6 +19,7 @@ from evidence_cases import (
     made,
     of_a_volunteer,
     opens,
+    plain,
     the_event,
 )
 from web_cases import served
@@ -35,11 +35,6 @@ from monitor.models import Event, Incident, Kind, Network, Point, Status
 from monitor.store import Store
 
 MOVILNET = Network(asn=27889, isp="Movilnet", country="VE")
-
-
-def plain(html: bytes) -> str:
-    """What a reader reads."""
-    return " ".join(re.sub(r"<[^>]*>", " ", html.decode()).split())
 
 
 def stored(home: Path, events: list[Event], blocked: int, opened: int = 0) -> None:
@@ -118,6 +113,31 @@ def test_who_measured_is_not_counted_where_it_is_not_told() -> None:
     points = [msgspec.structs.replace(point, probe="") for point in histories(1)[0]]
     event = the_event(site="a.example", started=BEGAN, ended=None, probes=5)
     assert backing.counted(event, points).probes == 5
+
+
+# --- an end that is not told yet -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pattern", "more", "since"),
+    [
+        ("XXXX", {}, None), ("XXXXoo", {}, (4, 2)), ("XXXXooX", {}, None), ("XXXXoX?o?o", {}, (7, 2)), ("XXXX??", {}, None),
+        ("XXXXod", {}, None), ("XXXXdo", {}, (5, 1)), ("XXXXoo", {"ended": BEGAN + 9 * EVERY}, None),
+        ("XXXXoo", {"confidence": 0.0}, None), ("    oo", {}, (4, 2)), ("ddddoo", {"kind": Kind.SITE_OUTAGE}, (4, 2)),
+        ("ddddoX", {"kind": Kind.SITE_OUTAGE}, None), ("????oo", {"kind": Kind.NETWORK_OUTAGE, "site": None}, (4, 2)),
+        ("????oo?", {"kind": Kind.NETWORK_OUTAGE, "site": None}, None), ("", {}, None), ("oXXXX", {}, None),
+    ],
+)  # fmt: skip
+def test_the_newest_results_tell_that_it_opens_before_the_end_is_told(pattern: str, more: Any, since: Any) -> None:
+    statuses = {"o": Status.OK, "X": Status.BLOCKED, "?": Status.INCONCLUSIVE, "d": Status.DOWN}
+    points = [
+        Point(id=str(n), site="s", network=CANTV, probe="p", started=BEGAN + n * EVERY, status=statuses[letter])
+        for n, letter in enumerate(pattern)
+        if letter != " "
+    ]
+    fields = {"started": BEGAN, "detected": BEGAN + 2 * EVERY, "ended": None, "ended_range": None} | more
+    expected = (BEGAN + since[0] * EVERY, since[1]) if since else None
+    assert backing.opens_since(the_event(**fields), points[::-1]) == expected
 
 
 # --- several networks ------------------------------------------------------------------------------------------------
@@ -215,7 +235,7 @@ def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
     assert b"CANTV, Movilnet" in files["report.html"]
     # Two lines of CANTV, one of Movilnet that is another probe there, whoever's it is.
     text = plain(files["report.html"])
-    assert text.count("by 3 measurements of 2 probes") == 2
+    assert "6 measurements of 4 probes" in text
     assert json.loads(files["summary.json"])["probes"] == backing.probes(incident.events) == 4
     assert "4 probes made them. A machine is another probe on each network, so that nobody can tell" in text
 

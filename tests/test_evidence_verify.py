@@ -212,6 +212,14 @@ def test_a_timestamp_beside_it_is_looked_at(folder: Path) -> None:
         assert said(folder)[1][0] == "touched: SHA256SUMS.minisig.ots, which is no timestamp of this bundle"
 
 
+def test_a_timestamp_of_a_signature_that_is_missing_is_none(folder: Path) -> None:
+    (folder / "SHA256SUMS.minisig").rename(folder / "SHA256SUMS.minisig.ots")
+    code, lines = said(folder)
+    assert code == 1
+    assert any(line.startswith("missing: SHA256SUMS.minisig") for line in lines)
+    assert "touched: SHA256SUMS.minisig.ots, which is no timestamp of this bundle" in lines
+
+
 def test_a_key_that_is_none_is_one_line(folder: Path) -> None:
     with pytest.raises(KeyProblem, match="expected a minisign public key"):
         said(folder, "nonsense")

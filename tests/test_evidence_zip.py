@@ -241,6 +241,7 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "comments-on-it": (commented, "a comment"),
     "says-it-is-one-of-two-disks": (
         lambda good: good[:-18] + b"\1\0" + good[-16:], "no zip, or a damaged one"),
+    "says-it-has-fewer-files": (lambda good: good[:-14] + b"\1\0\1\0" + good[-10:], "no zip, or a damaged one"),
 }  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from monitor.explain import (
     parameters,
     worded,
 )
+from monitor.language import words
 from monitor.models import Status, Verdict
 
 METHODS = """
@@ -56,6 +58,28 @@ def test_a_reason_is_its_template_with_the_values():
     said = explain({"id": "resolver_lies", "resolver": "200.44.32.12", "addresses": ["192.0.2.1", "192.0.2.2"]})
     assert "200.44.32.12" in said
     assert "192.0.2.1, 192.0.2.2" in said
+
+
+@pytest.mark.parametrize(
+    ("code", "failure", "told"),
+    [
+        ("en", "connection_reset", "failed: the connection was reset;"),
+        ("es", "connection_reset", "la conexión se cortó de golpe;"),
+        ("en", "unknown_failure: Odd", "failed: unknown_failure: Odd;"),
+    ],
+)  # fmt: skip
+def test_a_reason_tells_a_failure_in_words(code, failure, told):
+    reason = {
+        "id": "tcp_cut",
+        "attempts": 3,
+        "address": "192.0.2.1",
+        "port": 443,
+        "name": "a.example",
+        "failure": failure,
+    }
+    said = words(code).reason(reason)
+    assert told in said
+    assert "connection_reset" not in said
 
 
 def test_a_reason_nobody_knows_is_a_neutral_sentence():

@@ -101,7 +101,7 @@ def test_csv_has_a_row_for_each(kept: list[Measurement]) -> None:
     assert row["confirmed"] == str(measured.confirmed).lower()
     assert row["started"] == "2018-01-15T13:05:00Z"
     assert row["asn"] == str(real().network.asn)
-    assert "; the ISP's resolver 200.44.32.12 answers" in row["reasons"]
+    assert "; the ISP's resolver 200.44.32.12 was asked for" in row["reasons"]
     assert any(row["status"] == row["asn"] == "" for row in rows)
 
 

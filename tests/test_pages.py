@@ -21,6 +21,7 @@ from msgspec.structs import replace
 from store_cases import CANTV, event, real, small, verdict
 from web_cases import PUBLIC, Watched, served
 
+from monitor.language import words
 from monitor.models import (
     Certificate,
     Conditions,
@@ -246,6 +247,24 @@ def test_a_form_without_scripts_chooses_sites(client, query, sites):
     assert set(re.findall(r'data-text="([a-z.]+)', answer.text)) == sites
 
 
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("/?state=foo", "state=foo"), ("/?network=-1", "network=-1"), ("/events?kind=foo", "kind=foo"),
+     ("/events?active=perhaps", "active=perhaps"), ("/?page=x", "page=x")],
+)  # fmt: skip
+def test_what_an_address_asks_for_in_vain_is_told(client, path, told):
+    assert f"The address asks for {told}, which does not exist: it was left out." in checked(client.get(path)).words
+    assert "which does not exist" not in checked(client.get("/?state=blocked&network=0&q=&tag=")).words
+    assert "which does not exist" not in checked(client.get("/events?kind=blocking&active=true&network=8048")).words
+
+
+@pytest.mark.parametrize("written", ["BLOCKED.example", "blocked.example/", "blocked.example.", "Blocked.EXAMPLE/"])
+def test_a_site_has_one_address_however_its_host_is_written(client, written):
+    answer = client.get(f"/sites/{written}?range=week", follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (308, f"/sites/{BLOCKED}?range=week")
+    assert client.get("/sites//evil.example/", follow_redirects=False).status_code == 404
+
+
 def test_what_somebody_typed_stands_in_the_form_and_is_inert(client):
     answer = client.get("/", params={"q": HOSTILE, "tag": HOSTILE, "state": HOSTILE})
     checked(answer)
@@ -297,6 +316,12 @@ def test_two_vantages_that_differ_on_one_network_are_told_to(pages):
     [cell] = _columns(client, OPEN)
     assert "blocked" in cell
     assert "by 1 of 2 results" in cell
+
+
+def test_what_is_blocked_on_more_networks_comes_first(pages):
+    found = [at(0.1, "a.example", CANTV, Status.BLOCKED), at(0.1, "a.example", MOVILNET)]
+    found += [at(0.1, "b.example", one, Status.BLOCKED) for one in (CANTV, MOVILNET)]
+    assert re.findall(r'data-text="([a-z.]+)', pages(found).get("/").text) == ["b.example", "a.example"]
 
 
 # --- missing data --------------------------------------------------------------------------------------------------
@@ -379,6 +404,37 @@ def test_an_event_says_what_where_since_when_how_sure_how_we_know_and_what_we_do
     for link in links:
         if link.startswith("/api/"):
             assert client.get(link).status_code == 200
+
+
+def test_a_block_that_lifted_is_told_as_open_wherever_its_event_is(pages):
+    """The detector tells the end after some more results; who reads meanwhile is not told that it goes on."""
+    reports = [at(hours, BLOCKED, CANTV, Status.BLOCKED) for hours in (3, 2, 1)]
+    together = Incident(id="i", revision=1, state="started", started=EVENT.started, ended=None, events=(EVENT,))
+    lifted = [at(minutes / 60, BLOCKED) for minutes in (9, 6, 3)]
+    client = pages([*reports, *lifted], events=[EVENT], together=[together])
+    told = f"open in the newest 3 results in a row, since {words('en').moment(lifted[0].started)}"
+    for path in ("/", "/events", f"/events/{EVENT.id}", "/incidents/i", f"/sites/{BLOCKED}", "/networks/asn8048"):
+        page = checked(client.get(path)).words
+        assert told in page, path
+        assert "; the end is told when it is sure" in page
+    assert "EndedNot told yet: open in" in checked(client.get(f"/events/{EVENT.id}")).words
+    assert "It goes on." not in checked(client.get(f"/events/{EVENT.id}")).words
+
+
+def test_a_block_that_goes_on_is_not_told_as_open(client):
+    for path in ("/", "/events", f"/events/{EVENT.id}", "/incidents/1234"):
+        assert "open in the newest" not in checked(client.get(path)).words
+
+
+def test_an_incident_says_how_sure_on_what_it_rests_and_how_we_know(client):
+    page = checked(client.get("/incidents/1234"))
+    for said in (
+        "How sure99%", f"{2 * EVENT.measurements} measurements by {2 * EVENT.probes} probes on 2 networks",
+        "CANTV, Movilnet", "How we know", "compared with",
+        "What we do not know", "almenara report 1234",
+    ):  # fmt: skip
+        assert said in page.words, said
+    assert {f"/events/{EVENT.id}#behind", "/events/cccc#behind", "/measurements/real"} <= {*page.links()}
 
 
 def test_events_turn_their_pages_without_losing_or_repeating_one(pages):

@@ -53,9 +53,9 @@ class Compilation:
         self._left = most
         self._measurements()
         for page in self._exhibits.pages.values():
-            self._put(f"pages/{page.name}.txt", page_file(page))
+            self._put(f"pages/{page.name}.txt", page_file(page, self._words))
         for seen in self._exhibits.certificates.values():
-            self._put(f"certificates/{seen.digest[:16]}.pem", certificate_file(seen))
+            self._put(f"certificates/{seen.digest[:16]}.pem", certificate_file(seen, self._words))
         self._facts()
         self._readable(pdf=pdf)
         self._put(PUBLIC_KEY, self._key.public.file)
@@ -115,7 +115,7 @@ class Compilation:
                 about=self._about, events=self._published_events(), findings=self._findings, exhibits=self._exhibits,
                 charts=[self._chart(rows[i : i + ROWS_OF_A_CHART]) for i in range(0, len(rows), ROWS_OF_A_CHART)],
                 pictures=self._pictures(), undrawn=self._undrawn, key=self._key.public.text, until=self._cut_at,
-                gone=self._gone(),
+                gone=self._gone(), opened=self._opened(),
             ),
             self._words,
         )  # fmt: skip
@@ -132,6 +132,10 @@ class Compilation:
             return {}
         both = [(behind.told, behind.event) for behind in self._behind]
         return {now.id: then.measurements for then, now in both if then.measurements > now.measurements}
+
+    def _opened(self) -> dict[str, tuple[datetime, int]]:
+        """Event -> since when its newest results open, and how many, where its end is not told yet."""
+        return {behind.event.id: behind.opens for behind in self._behind if behind.opens is not None}
 
     def _rows(self) -> list[Row]:
         until = self._until()

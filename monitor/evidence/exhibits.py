@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct, field
 
+from monitor.language import Words
 from monitor.models import Certificate, Http, Measurement, Observations, Purpose, Status, Tls
 from monitor.steps.page import decoded
 from monitor.web.strangers import line, page_text
@@ -23,13 +24,17 @@ _SITE = (Purpose.SITE, Purpose.HTTPS_SIDE)
 
 
 class BlockPage(Struct, kw_only=True):
-    """A page that came instead of the site's. seen: how often, on which networks."""
+    """A page that came instead of the site's. seen: how often it was fetched, by how many measurements, on which
+    networks; latest: the last of them.
+    """
 
     name: str
     response: Http
     source: str
     first: datetime
     seen: int = 0
+    measurements: int = 0
+    latest: str = ""
     networks: Counter[str] = field(default_factory=Counter)
 
 
@@ -74,6 +79,8 @@ class Exhibits:
             self.pages[key] = BlockPage(name=name, response=response, source=source, first=one.started)
         known = self.pages[key]
         known.seen += 1
+        known.measurements += known.latest != one.id
+        known.latest = one.id
         known.networks[one.network.isp or f"AS{one.network.asn}"] += 1
 
     def _chains(self, seen: Observations, *, here: bool) -> None:
@@ -93,17 +100,28 @@ class Exhibits:
         known.verified[handshake.verify or ACCEPTED] += 1
 
 
-def page_file(page: BlockPage) -> str:
+def page_file(page: BlockPage, w: Words) -> str:
     """A block page as text: where it came from, its words, and its source, which no program takes for a page."""
-    response = page.response
+    response, networks = page.response, ", ".join(line(name, 60) for name in sorted(page.networks))
     head = [
-        f"URL: {line(response.url, 500)}", f"Address: {response.address} port {response.port}",
-        f"First seen: {page.first.astimezone(UTC):%Y-%m-%d %H:%M} UTC", f"Seen: {page.seen} times",
-        f"Networks: {', '.join(line(name, 60) for name in sorted(page.networks))}", f"Status: {response.status}",
-        f"SHA-256: {response.sha256}", "", "--- headers ---",
-        *(f"{line(name, 100)}: {line(value, 500)}" for name, value in response.headers),
+        f"URL: {line(response.url, 500)}",
+        w.text("Address: {address} port {port}", address=response.address, port=response.port),
+        w.text("First seen: {time}", time=_minute(page.first)), w.text("Seen: {times}", times=fetches(page, w)),
+        w.text("Networks: {networks}", networks=networks), w.text("Status: {status}", status=response.status),
+        f"SHA-256: {response.sha256}",
     ]  # fmt: skip
-    return "\n".join([*head, "", "--- words ---", words_of(page), "", "--- source ---", _plain(page.source), ""])
+    headers = "\n".join(f"{line(name, 100)}: {line(value, 500)}" for name, value in response.headers)
+    parts = (
+        (w.text("headers"), headers), (w.text("words"), words_of(page)), (w.text("source"), _plain(page.source)),
+    )  # fmt: skip
+    return "\n\n".join(["\n".join(head), *(f"--- {name} ---\n{content}" for name, content in parts)]) + "\n"
+
+
+def fetches(page: BlockPage, w: Words) -> str:
+    """How often it came: a measurement asks several times."""
+    fetched = w.many("fetched once", "fetched {count} times", page.seen)
+    by = w.many("by {count} measurement", "by {count} measurements", page.measurements)
+    return f"{fetched} {by}"
 
 
 def words_of(page: BlockPage) -> str:
@@ -111,18 +129,25 @@ def words_of(page: BlockPage) -> str:
     return page_text(page.response) or ""
 
 
-def certificate_file(seen: SeenCertificate) -> str:
+def certificate_file(seen: SeenCertificate, w: Words) -> str:
     """A certificate: what it says, and itself as PEM, so that `openssl x509` reads the file."""
     one = seen.certificate
     told = [
-        f"Subject: {line(one.subject, 500)}", f"Issuer: {line(one.issuer, 500)}",
-        f"Names: {', '.join(line(name, 255) for name in one.names)}",
-        f"Valid from: {_day(one.not_before)}", f"Valid until: {_day(one.not_after)}", f"SHA-256: {seen.digest}",
-        f"Shown to the probes: {seen.here} times", f"Shown to the controls: {seen.there} times",
-        f"Asked for: {', '.join(sorted(line(name, 255) for name in seen.names))}",
-        f"Verified: {', '.join(sorted(line(said, 200) for said in seen.verified))}",
+        w.text("Subject: {name}", name=line(one.subject, 500)), w.text("Issuer: {name}", name=line(one.issuer, 500)),
+        w.text("Names: {names}", names=", ".join(line(name, 255) for name in one.names)),
+        w.text("Valid from: {time}", time=_minute(one.not_before)),
+        w.text("Valid until: {time}", time=_minute(one.not_after)), f"SHA-256: {seen.digest}",
+        w.many("Shown to the probes: {count} time", "Shown to the probes: {count} times", seen.here),
+        w.many("Shown to the controls: {count} time", "Shown to the controls: {count} times", seen.there),
+        w.text("Asked for: {names}", names=", ".join(sorted(line(name, 255) for name in seen.names))),
+        w.text("Verified: {results}", results="; ".join(sorted(verified(said, w) for said in seen.verified))),
     ]  # fmt: skip
     return "\n".join([*told, "", ssl.DER_cert_to_PEM_cert(_decoded(one.der))])
+
+
+def verified(result: str, w: Words) -> str:
+    """What the check of a certificate said."""
+    return w.text("accepted") if result == ACCEPTED else line(result)
 
 
 def sorted_certificates(found: Iterable[SeenCertificate]) -> Iterator[SeenCertificate]:
@@ -152,5 +177,5 @@ def _plain(text: str) -> str:
     return "".join(char if char.isprintable() or char in "\n\t" else "\N{REPLACEMENT CHARACTER}" for char in text)
 
 
-def _day(moment: datetime | None) -> str:
+def _minute(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "?"

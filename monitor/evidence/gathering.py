@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from monitor import timeline
-from monitor.backing import counted, cut
+from monitor.backing import counted, cut, opens_since
 from monitor.explain import explain
 from monitor.models import Control, Event, Incident, Measurement, Point, Reason, Status, Verdict
 from monitor.publish.behind import behind, points_of
@@ -26,6 +26,7 @@ class Behind:
         self.told = told
         points = behind(seen, event)
         self.event = counted(event, points)
+        self.opens = opens_since(self.event, seen)
         self._store = store
         self._ids = [point.id for point in points]
         self.last = max((point.started for point in seen), default=None)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from monitor.messages import Said
+
 SUMS = "SHA256SUMS"
 SIGNATURE = f"{SUMS}.minisig"
 PUBLIC_KEY = "signing.pub"
@@ -39,12 +41,14 @@ def read(content: bytes) -> dict[str, str]:
     """Name -> digest; NotAManifest, also where a name stands twice."""
     lines = content.decode("utf-8", "replace").split("\n")
     if lines.pop() or not lines or len(lines) > MOST_FILES:
-        raise NotAManifest(f"{SUMS} is not as it was written: it does not end with a line, or is too long")
+        raise NotAManifest(
+            Said("{file} is not as it was written: it does not end with a line, or is too long", file=SUMS)
+        )
     found: dict[str, str] = {}
     for number, line in enumerate(lines, 1):
         match = _LINE.fullmatch(line)
         if match is None or match[2] in found or match[2] in BESIDE:
-            raise NotAManifest(f"{SUMS} is not as it was written: line {number}")
+            raise NotAManifest(Said("{file} is not as it was written: line {number}", file=SUMS, number=number))
         found[match[2]] = match[1]
     return found
 

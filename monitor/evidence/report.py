@@ -1,6 +1,7 @@
 """The readable part of a bundle: HTML that needs nothing but itself and runs nothing, in the reader's language."""
 
 import base64
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
@@ -9,17 +10,18 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from msgspec import Struct
 
 from monitor import __version__
-from monitor.evidence.exhibits import ACCEPTED, Exhibits, sorted_certificates, words_of
+from monitor.evidence.exhibits import Exhibits, fetches, sorted_certificates, verified, words_of
 from monitor.evidence.gathering import Findings
+from monitor.evidence.whole import named, whole
 from monitor.language import Words
 from monitor.models import Event, Incident, Status
 from monitor.verdict import RULES_VERSION
 from monitor.web.strangers import line
-from monitor.wording import headline, network_words
+from monitor.wording import headline, network_words, opened_words
 
 _MOST_REASONS = 8
 _PAGES_SHOWN = 6
@@ -28,7 +30,8 @@ _CERTIFICATES_SHOWN = 12
 
 class Told(Struct, frozen=True, kw_only=True):
     """All that a report tells of. about, events: as published. until: where that was cut; gone: event -> how many
-    measurements were known of, where not all are left. pictures: of pages, by their name; undrawn: file -> why not.
+    measurements were known of, where not all are left; opened: event -> since when its newest results open, and how many.
+    pictures: of pages, by their name; undrawn: file -> why not.
     """
 
     about: Event | Incident
@@ -40,6 +43,7 @@ class Told(Struct, frozen=True, kw_only=True):
     undrawn: Mapping[str, str]
     until: datetime | None
     gone: Mapping[str, int]
+    opened: Mapping[str, tuple[datetime, int]]
     key: str
 
 
@@ -53,7 +57,7 @@ def report(told: Told, words: Words) -> str:
         reasons=told.findings.reasons(_MOST_REASONS), pages=list(told.exhibits.pages.values())[:_PAGES_SHOWN], charts=told.charts,
         certificates=list(sorted_certificates(told.exhibits.certificates.values()))[:_CERTIFICATES_SHOWN],
         pictures={name: _as_url(picture) for name, picture in told.pictures.items()}, key=told.key,
-        undrawn=told.undrawn, until=told.until, gone=told.gone,
+        undrawn=told.undrawn, until=told.until, gone=told.gone, opened=told.opened, whole=whole(told.events, told.opened, words),
         networks=len({(event.network.asn, event.network.isp) for event in told.events if event.network}),
         more_pages=max(0, len(told.exhibits.pages) - _PAGES_SHOWN), version=__version__, rules_version=RULES_VERSION,
     )  # fmt: skip
@@ -81,10 +85,12 @@ def _environment(words: Words) -> Environment:
     )  # fmt: skip
     environment.policies["ext.i18n.trimmed"] = True
     words.install(environment)
-    environment.filters["stranger"] = line
+    environment.filters |= {"stranger": line, "name": _name}
     environment.globals |= {
         "w": words, "headline": partial(headline, w=words), "network_words": partial(network_words, w=words),
-        "moment": partial(_moment, words), "words_of": words_of, "accepted": ACCEPTED,
+        "moment": partial(_moment, words), "opened_words": partial(opened_words, w=words), "words_of": words_of,
+        "named": partial(named, words=words),
+        "fetches": partial(fetches, w=words), "verified": partial(verified, w=words),
     }  # fmt: skip
     return environment
 
@@ -94,6 +100,11 @@ def _moment(words: Words, when: datetime, country: str | None = None) -> str:
     zone = zone_of(country)
     utc = words.moment(when)
     return utc if zone is None else words.text("{utc} ({local} local time)", utc=utc, local=words.time(when, zone))
+
+
+def _name(text: object) -> Markup:
+    """A host's name, or an issuer: a line may end behind dots and commas, and within a word only where it must."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[.,])", line(text)))
 
 
 def zone_of(country: str | None) -> tzinfo | None:

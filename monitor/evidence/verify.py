@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from monitor import system_errors
 from monitor.evidence import keys, manifest
 from monitor.evidence.contents import Contents, Folder
 from monitor.evidence.errors import NotABundle
@@ -25,12 +26,27 @@ _MOST_NOTE = 300  # characters
 _STAMP = b"\x00OpenTimestamps\x00\x00Proof\x00\xbf\x89\xe2\xe8\x84\xe8\x92\x94\x01\x08"  # magic, version 1, SHA-256
 
 
+class Problem(Struct, frozen=True):
+    """Of manifest or signature, one line. what: touched or missing, the same in every language, or nothing."""
+
+    what: str
+    told: str | Said
+
+    def line(self, words: Words) -> str:
+        """As it is printed."""
+        told = words.said(self.told)
+        return f"{self.what}: {told}" if self.what else told
+
+
+_NO_FIT = Problem("touched", Said("{file} or {other}: the signature does not fit", file=SUMS, other=SIGNATURE))
+
+
 class Checked(Struct, frozen=True, kw_only=True):
-    """What was found. problems: of manifest and signature, each one line. key: that signed it, where one did."""
+    """What was found. key: that signed it, where one did; without one nothing vouches for the list of files."""
 
     files: int
     difference: Difference
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
     key: PublicKey | None
     signature: Signature | None
     stamps: tuple[str, ...] = ()
@@ -64,7 +80,7 @@ def opened(bundle: Path) -> Iterator[Contents]:
         with bundle.open("rb") as file:
             yield Zip(file)
     except OSError as exc:
-        raise NotABundle((exc.strerror or type(exc).__name__).lower()) from None
+        raise NotABundle(system_errors.problem(exc)) from None
 
 
 def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
@@ -76,13 +92,15 @@ def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
     try:
         told = manifest.read(sums)
     except manifest.NotAManifest as exc:
-        return Checked(files=0, difference=Difference(), problems=(f"touched: {exc}",), key=None, signature=None)
+        problem = Problem("touched", exc.args[0])
+        return Checked(files=0, difference=Difference(), problems=(problem,), key=None, signature=None)
     there = {name: contents.digest(name) for name in names if name not in BESIDE | STAMPS}
-    key, signature, problems = _signed(contents, sums, trusted)
-    problems += _digest_problems(contents, sums)
+    key, signature, problems = _vouched(contents, sums, trusted)
     stamps = tuple(sorted(STAMPS & set(names)))
     problems += [
-        f"touched: {name}, which is no timestamp of this bundle" for name in stamps if not _stamps(contents, name)
+        Problem("touched", Said("{file}, which is no timestamp of this bundle", file=name))
+        for name in stamps
+        if not _stamps(contents, name)
     ]
     return Checked(
         files=len(there), difference=manifest.difference(told, there), problems=tuple(problems), key=key,
@@ -90,31 +108,43 @@ def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
     )  # fmt: skip
 
 
+def _vouched(
+    contents: Contents, sums: bytes, trusted: PublicKey | None
+) -> tuple[PublicKey | None, Signature | None, list[Problem]]:
+    """Who signed the list of files, and what is wrong with that."""
+    key, signature, problem = _signed(contents, sums, trusted)
+    told = contents.read(DIGEST, _MOST_SMALL)
+    fits = told == digest_file(sums)
+    if problem is _NO_FIT and told and not fits:  # two witnesses against the list: it is not they who lie
+        return None, None, [Problem("touched", Said("{file}: neither the signature nor the digest fits it", file=SUMS))]
+    problems = [problem] if problem else []
+    if not fits:
+        problems.append(Problem("touched" if told else "missing", DIGEST))
+    return key, signature, problems
+
+
 def _signed(
     contents: Contents, sums: bytes, trusted: PublicKey | None
-) -> tuple[PublicKey | None, Signature | None, list[str]]:
+) -> tuple[PublicKey | None, Signature | None, Problem | None]:
     text = contents.read(SIGNATURE, _MOST_SMALL)
     if not text:
-        return None, None, [f"missing: {SIGNATURE}, so that nobody answers for it"]
+        return None, None, Problem("missing", Said("{file}, so that nobody answers for it", file=SIGNATURE))
     try:
         signature = read_signature(text.decode("utf-8", "replace"))
         enclosed = read_public(contents.read(PUBLIC_KEY, _MOST_SMALL).decode("utf-8", "replace"))
     except NotMinisign as exc:
-        return None, None, [f"touched: {SIGNATURE} or {PUBLIC_KEY}: {exc}"]
+        told = Said("{file} or {other}: {problem}", file=SIGNATURE, other=PUBLIC_KEY, problem=exc)
+        return None, None, Problem("touched", told)
     key = trusted or enclosed
     if trusted is not None and signature.id != trusted.id:
-        return None, None, [f"signed with another key, {signature.key_name}, and not with {trusted.name}"]
+        told = Said(
+            "signed with another key, {name}, and not with {other}", name=signature.key_name, other=trusted.name
+        )
+        return None, None, Problem("", told)
     # Not only the signature: a file that anybody can write something into, unnoticed, is not as it was signed.
     if not is_signed(sums, signature, key) or text != signature.file.encode():
-        return None, None, [f"touched: {SUMS} or {SIGNATURE}: the signature does not fit"]
-    return key, signature, []
-
-
-def _digest_problems(contents: Contents, sums: bytes) -> list[str]:
-    told = contents.read(DIGEST, _MOST_SMALL)
-    if not told:
-        return [f"missing: {DIGEST}"]
-    return [] if told == digest_file(sums) else [f"touched: {DIGEST}"]
+        return None, None, _NO_FIT
+    return key, signature, None
 
 
 def digest_file(sums: bytes) -> bytes:
@@ -124,22 +154,26 @@ def digest_file(sums: bytes) -> bytes:
 
 def _stamps(contents: Contents, name: str) -> bool:
     """Does an OpenTimestamps proof begin with the digest of what it is named after? What it proves is not looked at."""
-    digest = bytes.fromhex(contents.digest(name.removesuffix(".ots")))
+    of = name.removesuffix(".ots")
+    if not contents.read(of, 1):  # it is missing, or no plain file
+        return False
+    digest = bytes.fromhex(contents.digest(of))
     proof = contents.read(name, _MOST_STAMP + 1)
     return proof.startswith(_STAMP + digest) and len(proof) <= _MOST_STAMP
 
 
 def _lines(found: Checked, trusted: PublicKey | None) -> list[str]:
     """What is wrong in words that programs may look for; the rest in the reader's language."""
-    difference = found.difference
-    lines = list(found.problems)
+    difference, words = found.difference, here()
+    lines = [problem.line(words) for problem in found.problems]
+    if found.key is None and difference != Difference():
+        lines.append(words.text("What follows is by a list of files that nothing vouches for, and may be wrong:"))
     for what, names in (
         ("touched", difference.touched),
         ("missing", difference.missing),
         ("added", difference.added),
     ):
         lines += [f"{what}: {printable(name, 200)}" for name in names]
-    words = here()
     if not found.intact:
         return [*lines, words.text("This bundle is not as it was signed.")]
     assert found.key is not None

@@ -58,8 +58,10 @@ class Zip:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        start = _start_of_list(file)
+        start, count = _start_of_list(file)
         infos = _listed(file)
+        if count != len(infos):  # some programs would unpack fewer
+            raise _damaged()
         refuse_large(len(infos), max(sum(info.file_size for info in infos), start))
         for info in infos:
             _refuse_elsewhere(info)
@@ -130,8 +132,8 @@ def _damaged() -> NotABundle:
     return NotABundle(Said("it is no zip, or a damaged one"))
 
 
-def _start_of_list(file: BinaryIO) -> int:
-    """Where a zip's list of files begins; its end comes right after it, and then nothing."""
+def _start_of_list(file: BinaryIO) -> tuple[int, int]:
+    """Where a zip's list of files begins, and how many it says it has; its end comes right after it, and then nothing."""
     size = file.seek(0, os.SEEK_END)
     file.seek(max(0, size - _END64.size - _LOCATOR.size - _END.size - _COMMENT_BYTES))
     tail = file.read()
@@ -153,7 +155,7 @@ def _start_of_list(file: BinaryIO) -> int:
         raise _foreign(N_("it has something before its beginning"))
     if not tail.endswith(expected) or start + length + len(expected) != size:
         raise _damaged()
-    return int(start)
+    return int(start), int(count)
 
 
 def _end(count: int, length: int, start: int) -> bytes:

@@ -18,7 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from monitor import timeline
-from monitor.backing import counted
+from monitor.backing import counted, opens_since
 from monitor.config import Config
 from monitor.language import Words, here
 from monitor.messages import N_
@@ -28,7 +28,7 @@ from monitor.publish.behind import behind, named, points_of
 from monitor.publish.options import between, read, site_named, told_if_unknown
 from monitor.show import counts_text, printable, status_text, sureness
 from monitor.store import Store, Wanted, locate
-from monitor.wording import headline, is_local, network_words, told
+from monitor.wording import headline, is_local, network_words, opened_words, told
 
 SHAPE_AND_WORD = {
     Kind.BLOCKING: ("✗", N_("blocked"), "bold red"),
@@ -291,6 +291,8 @@ class _Single:
     def _until(self) -> str:
         event, w = self._event, self._words
         if event.ended is None:
+            if since := opens_since(event, self._seen):
+                return opened_words(since[1], local_and_utc(since[0]), w)
             if self._last is None:
                 return w.text("going on")
             return w.text("going on when last measured, {time}", time=local_and_utc(self._last))
@@ -352,7 +354,10 @@ class _Single:
 
 def _between(one: datetime, other: datetime, w: Words) -> str:
     one, other = one.astimezone(UTC), other.astimezone(UTC)
-    form = "%H:%M" if one.date() == other.date() else "%Y-%m-%d %H:%M"
+    if f"{one:%Y-%m-%d %H:%M}" == f"{other:%Y-%m-%d %H:%M}":
+        form = "%H:%M:%S"
+    else:
+        form = "%H:%M" if one.date() == other.date() else "%Y-%m-%d %H:%M"
     return w.text("between {one} and {other} UTC", one=f"{one:{form}}", other=f"{other:{form}}")
 
 

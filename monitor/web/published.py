@@ -101,6 +101,11 @@ class Published(Archive):
         exact = await self._whole.event(event.id)
         return [_head(one) for one in await self._whole.behind(exact, most)] if exact else []
 
+    async def opened(self, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
+        """Of the minute."""
+        found = await self._whole.opened(events)
+        return {id: (minute(since), count) for id, (since, count) in found.items()}
+
     async def incidents(self, wanted: WantedEvents) -> list[Incident]:
         """Of the minute."""
         after = await self._place(wanted, self._whole.incident)

@@ -15,7 +15,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 
 from monitor.models import Kind, Status
+from monitor.sites import site_name
 from monitor.store import By
+from monitor.urls import BadUrl
 from monitor.web.api import cursor
 from monitor.web.api.problems import Problem
 
@@ -26,8 +28,8 @@ _FIRST_YEAR, _LAST_YEAR = 2, 9998
 Site = Annotated[
     str,
     Meta(
-        pattern=r"^[A-Za-z0-9._:\[\]-]{1,261}$",
-        description="A site: the host of its URL as a lower-case A-label, `www.` kept, with a port that is not the usual.",
+        pattern=r"^[^\x00-\x20\x7f/?#@\\%]{1,261}$",
+        description="A site: the host of its URL, `www.` kept, with a port that is not the usual.",
         examples=["www.lapatilla.com"],
     ),
 ]
@@ -65,6 +67,21 @@ Divisions = Annotated[
         extra_json_schema={"uniqueItems": True},
     ),
 ]
+_MOMENT = "a moment with its zone (RFC 3339), such as 2026-01-15T13:05:00Z"
+# What a wrong value is answered with.
+_EXPECTED = {
+    "site": "the host of a site, such as www.lapatilla.com",
+    "asn": "the number of a network from 1 to 4294967295, such as 8048",
+    "country": "two capital letters (ISO 3166-1), such as VE",
+    "vantage": "the name of a vantage, 1 to 64 characters",
+    "method": "a method of interference, such as dns.nxdomain",
+    "since": _MOMENT,
+    "until": _MOMENT,
+    "limit": f"a whole number from 1 to {MOST}, such as 100",
+    "cursor": "`next` of the page before",
+    "minimum_confidence": "a number from 0 to 1, such as 0.9",
+    "by": "one or two things, with a comma between them, such as day,status",
+}
 LISTS = frozenset({"by"})  # parameters that hold several values, with commas
 
 
@@ -144,7 +161,7 @@ Q = TypeVar("Q", bound=Struct)
 _WRITTEN: tuple[tuple[type[msgspec.inspect.Type], re.Pattern[str], Callable[[str], Any]], ...] = (
     (msgspec.inspect.IntType, re.compile(r"-?[0-9]{1,12}", re.ASCII), int),
     (msgspec.inspect.FloatType, re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,20})?", re.ASCII), float),
-    (msgspec.inspect.BoolType, re.compile("true|false"), "true".__eq__),
+    (msgspec.inspect.BoolType, re.compile("true|false|1|0"), ("true", "1").__contains__),
 )
 _WHERE = re.compile(r" - at `\$\.?([a-z_]*).*`$")
 _NAMED = re.compile(r"field `(.{1,40})`$")
@@ -163,6 +180,7 @@ def read(request: Request, kind: type[Q]) -> Q:
         question = msgspec.convert(values, kind)
     except msgspec.ValidationError as exc:
         raise _misread(str(exc), kind) from None
+    question = _with_host(question)
     for name in ("since", "until"):
         moment = getattr(question, name, None)
         # Nearer to the ends of the calendar no other zone, and no next minute, can be told.
@@ -172,6 +190,17 @@ def read(request: Request, kind: type[Q]) -> Q:
     if isinstance(since, datetime) and isinstance(until, datetime) and since >= until:
         raise Problem(400, "Expected a moment after `since`.", parameter="until")
     return question
+
+
+def _with_host(question: Q) -> Q:
+    """With the site as it is kept, however it was written; Problem where it is none."""
+    asked = getattr(question, "site", UNSET)
+    if asked is UNSET:
+        return question
+    try:
+        return msgspec.structs.replace(question, site=site_name(f"https://{asked}/"))
+    except BadUrl:
+        raise Problem(400, f"Expected {_EXPECTED['site']}.", parameter="site") from None
 
 
 def _typed(kind: type[Struct], name: str, text: str) -> Any:
@@ -227,7 +256,7 @@ def _values(told: msgspec.inspect.Type) -> Iterator[str]:
 
 
 def _misread(why: str, kind: type[Struct]) -> Problem:
-    """In msgspec's words, without what was sent; of a parameter with few values, these."""
+    """In words, without what was sent; of a parameter with few values, these."""
     named = _NAMED.search(why)
     if named:
         words = "There is no parameter of that name here." if "unknown" in why else "This parameter is needed."
@@ -237,7 +266,7 @@ def _misread(why: str, kind: type[Struct]) -> Problem:
     values = allowed(kind).get(name or "", ())
     if values and "length" not in why:
         return Problem(400, f"Expected one of: {', '.join(values)}.", parameter=name, allowed=values)
-    return Problem(400, _WHERE.sub("", why) + ".", parameter=name)
+    return Problem(400, f"Expected {_EXPECTED.get(name or '', 'something else')}.", parameter=name)
 
 
 def known(question: Struct, *names: str) -> dict[str, Any]:

@@ -1,9 +1,14 @@
 """What a reader's address asks for: bounded, and never an error where it is nonsense."""
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import overload
 
 from starlette.requests import Request
+
+from monitor.language import Words
+from monitor.messages import N_
+from monitor.web.strangers import line
 
 MOST_CHARACTERS = 100
 MOST = 2**32
@@ -13,6 +18,23 @@ FIRST_YEAR, LAST_YEAR = 2000, 2100
 def word(request: Request, key: str) -> str:
     """A text; "" where there is none."""
     return request.query_params.get(key, "")[:MOST_CHARACTERS]
+
+
+def one_of(request: Request, key: str, known: Collection[str]) -> str:
+    """One of these words; "" where it is none of them."""
+    text = word(request, key)
+    return text if text in known else ""
+
+
+def not_understood(words: Words, request: Request, choices: Mapping[str, Collection[str] | None]) -> list[str]:
+    """What the address asks for and the page leaves out. choices: what each word may be; None: a number."""
+    left_out = []
+    for key, known in choices.items():
+        text = word(request, key)
+        if text and (number(request, key, None, least=0) is None if known is None else text not in known):
+            message = N_("The address asks for {key}={value}, which does not exist: it was left out.")
+            left_out.append(words.text(message, key=key, value=line(text, 60)))
+    return left_out
 
 
 @overload

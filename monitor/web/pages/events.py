@@ -7,14 +7,14 @@ from msgspec import Struct
 from starlette.requests import Request
 from starlette.responses import Response
 
-from monitor.backing import counted, supports
-from monitor.models import Event, Incident, Kind, Measurement, Point
+from monitor.backing import counted, probes, supports
+from monitor.models import Event, Incident, Kind, Measurement
 from monitor.sites import site_name
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl
-from monitor.web.archive import during
+from monitor.web.archive import during, point_of
 from monitor.web.pages import doubts, history
-from monitor.web.pages.asked import moment, number, word
+from monitor.web.pages.asked import moment, not_understood, number, one_of, word
 from monitor.web.pages.matrix import NOWHERE
 from monitor.web.pages.periods import around
 from monitor.web.pages.rendering import Missing, Pages
@@ -25,6 +25,8 @@ MOST_INCIDENTS = 10
 MOST_BEHIND = 25  # measurements that the page lists; the API has all
 MOST_READ = 1000
 KINDS = {kind.value: kind for kind in Kind}
+ACTIVE = ("1", "true")
+ASKED = {"kind": KINDS, "network": None, "active": ACTIVE}
 
 
 async def events(pages: Pages, request: Request) -> Response:
@@ -37,8 +39,10 @@ async def events(pages: Pages, request: Request) -> Response:
     if len(found) > AT_ONCE:
         older = with_query(request, before=shown[-1].started.isoformat(), id=shown[-1].id)
     return pages.page(
-        request, "events.html", events=shown, kinds=tuple(Kind), kind=word(request, "kind"), site=word(request, "site"),
-        active=word(request, "active") == "1", incidents=[one for one in incidents if len(one.events) > 1],
+        request, "events.html", events=shown, since=await pages.archive.opened(shown),
+        kinds=tuple(Kind), kind=one_of(request, "kind", KINDS), left_aside=not_understood(said, request, ASKED),
+        site=word(request, "site"),
+        active=_active(request), incidents=[one for one in incidents if len(one.events) > 1],
         turning=Turning(later=older, later_words=said.text("Earlier events")), networks=await pages.archive.networks(),
         asn=number(request, "network", None, least=0),
     )  # fmt: skip
@@ -48,9 +52,14 @@ def _wanted(request: Request) -> WantedEvents:
     before = moment(request, "before")
     return WantedEvents(
         kind=KINDS.get(word(request, "kind")), site=_site(word(request, "site").strip()), newest_first=True,
-        asn=number(request, "network", None, least=0), active=True if word(request, "active") == "1" else None,
+        asn=number(request, "network", None, least=0), active=_active(request) or None,
         after=(before, word(request, "id")) if before else None, limit=AT_ONCE + 1,
     )  # fmt: skip
+
+
+def _active(request: Request) -> bool:
+    """Only what goes on; written as the API has it, too."""
+    return word(request, "active") in ACTIVE
 
 
 def _site(text: str) -> str | None:
@@ -83,13 +92,14 @@ async def event(pages: Pages, request: Request) -> Response:
     said, now = pages.words(request), datetime.now(UTC)
     behind = await _behind(pages, one)
     if len(behind.heads) < MOST_READ:
-        one = counted(one, map(_point, behind.heads))
+        one = counted(one, map(point_of, behind.heads))
     together = await _incident(pages, one)
     shown = around(one.started, one.ended or now, now)
     asn = (one.network.asn or NOWHERE) if one.network else None
     bands = await pages.archive.bands(one.site, shown.since, shown.until, shown.step, asn=asn)
     return pages.page(
-        request, "event.html", event=one, behind=behind, incident=together, over=one.ended is not None,
+        request, "event.html", event=one, since=(await pages.archive.opened([one])).get(one.id), behind=behind,
+        incident=together,
         doubts=doubts.of_event(said, one, behind.heads), download=_download(one),
         history=history.history(said, said.text("Before, during and after"), bands, [one], shown),
     )  # fmt: skip
@@ -97,18 +107,11 @@ async def event(pages: Pages, request: Request) -> Response:
 
 async def _behind(pages: Pages, one: Event) -> Behind:
     heads = await pages.archive.behind(one, MOST_READ)
-    supporting = [head for head in heads if supports(one, _point(head))]
+    supporting = [head for head in heads if supports(one, point_of(head))]
     best = max(supporting, key=lambda head: (head.verdict.confirmed, head.verdict.confidence or 0.0), default=None)
     telling = await pages.archive.measurement(best.id) if best else None
     last = heads[-1].started if 0 < len(heads) < MOST_READ else None
     return Behind(heads=heads, shown=(supporting or heads)[:MOST_BEHIND], telling=telling, last=last)
-
-
-def _point(head: Head) -> Point:
-    return Point(
-        id=head.id, site=head.site, network=head.network, probe=head.probe, started=head.started,
-        status=head.verdict.status, rule=head.verdict.rule,
-    )  # fmt: skip
 
 
 async def _incident(pages: Pages, one: Event) -> Incident | None:
@@ -135,7 +138,12 @@ async def incident(pages: Pages, request: Request) -> Response:
     one = await pages.archive.incident(request.path_params["id"])
     if one is None:
         raise Missing
+    surest = max(one.events, key=lambda event: event.confidence, default=None)
+    networks = {(event.network.asn, event.network.isp): event.network for event in one.events if event.network}
     return pages.page(
         request, "incident.html", incident=one, sites=sorted({event.site or "" for event in one.events}),
+        networks=list(networks.values()), since=await pages.archive.opened(one.events), surest=surest,
+        measurements=sum(event.measurements for event in one.events), probes=probes(one.events),
+        telling=(await _behind(pages, surest)).telling if surest else None,
         doubts=doubts.of_incident(pages.words(request), one),
     )  # fmt: skip

@@ -158,11 +158,18 @@ def is_old(measured: datetime, period_s: float, now: datetime) -> bool:
     return now - measured > (timedelta(seconds=PERIODS * period_s) if period_s else OLD)
 
 
-def _rank(row: Row) -> tuple[int, bool, str]:
-    """Blocked ones first, those with an event before those without; what is simply open is last."""
+def _rank(row: Row) -> tuple[int, bool, int, str]:
+    """Blocked ones first, those with an event before those without, then on many networks before on few; what is simply
+    open is last.
+    """
     states = [None if cell.old else cell.state for cell in row.cells]
     best = min((ORDER.index(state) for state in states), default=len(ORDER))
-    return best, not any(cell.event for cell in row.cells), (row.name or row.site).casefold()
+    return (
+        best,
+        not any(cell.event for cell in row.cells),
+        -states.count(Status.BLOCKED),
+        (row.name or row.site).casefold(),
+    )
 
 
 class Choice(Struct, frozen=True, kw_only=True):

@@ -41,7 +41,8 @@ async def network(pages: Pages, request: Request) -> Response:
     title = said.text("All sites on {network}", network=network_name(said, one.network))
     told = history.history(said, title, bands, events, shown)
     return pages.page(
-        request, "network.html", network=one.network, table=table, events=events, counts=_counted(whole, asn),
+        request, "network.html", network=one.network, table=table, events=events, since=await pages.archive.opened(events),
+         counts=_counted(whole, asn),
         places=[place for place in whole.scope.places if (place.network.asn or NOWHERE) == asn],
         history=told, ranges=history.ranges(request),
         turning=await history.turning(pages, request, Wanted(asn=asn), told, whole.made),

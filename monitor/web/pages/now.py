@@ -6,13 +6,13 @@ from starlette.responses import Response
 from monitor.models import Status
 from monitor.store import WantedEvents
 from monitor.web.pages import sentences
-from monitor.web.pages.asked import number, word
+from monitor.web.pages.asked import not_understood, number, one_of, word
 from monitor.web.pages.matrix import Cell, Choice, chosen, part
 from monitor.web.pages.rendering import Pages
 from monitor.web.pages.turning import turning
 
 NEWS = 10
-STATES = {"", "none", *(status.value for status in Status)}
+STATES = {"none", *(status.value for status in Status)}
 
 
 async def now(pages: Pages, request: Request) -> Response:
@@ -22,7 +22,9 @@ async def now(pages: Pages, request: Request) -> Response:
     table, left_out, count = part(chosen(whole.table, choice), page := number(request, "page", 1))
     recent = await pages.archive.events(WantedEvents(newest_first=True, limit=NEWS))
     return pages.page(
-        request, "now.html", table=table, left_out=left_out, chosen=choice, events=recent,
+        request, "now.html", left_aside=not_understood(said, request, {"state": STATES, "network": None, "page": None}),
+        table=table, left_out=left_out, chosen=choice, events=recent,
+        since=await pages.archive.opened(recent),
         networks=[column.network for column in whole.table.columns],
         tags=sorted({tag for row in whole.table.rows for tag in row.tags}),
         headline=sentences.now_headline(said, whole.covered), coverage=sentences.now_coverage(said, whole.covered),
@@ -34,9 +36,8 @@ async def now(pages: Pages, request: Request) -> Response:
 
 
 def _choice(request: Request) -> Choice:
-    state = word(request, "state")
     return Choice(
-        state=state if state in STATES else "", text=word(request, "q").strip(), tag=word(request, "tag"),
+        state=one_of(request, "state", STATES), text=word(request, "q").strip(), tag=word(request, "tag"),
         asn=number(request, "network", None, least=0),
     )  # fmt: skip
 

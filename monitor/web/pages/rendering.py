@@ -100,7 +100,7 @@ def environment(code: str, files: Files) -> Environment:
     )  # fmt: skip
     env.policies["ext.i18n.trimmed"] = True
     said.install(env)
-    env.filters |= {"stranger": line, "iso": _iso, "segment": _segment, "anchor": _anchor, "code": _code}
+    env.filters |= {"stranger": line, "iso": _iso, "segment": _segment, "anchor": _anchor, "code": _code, "host": _host}
     env.globals |= _globals(said) | {"static": files.path}
     return env
 
@@ -112,10 +112,12 @@ def _globals(said: Words) -> dict[str, Any]:
             "network_name",
             "event_words",
             "event_time",
+            "opened",
             "duration_words",
             "rests_words",
             "incident_words",
             "incident_time",
+            "incident_rests",
             "cell_words",
             "column_notes",
             "sure_words",
@@ -160,6 +162,11 @@ def _code(text: str) -> Markup:
     parts = text.split("`")
     marked = [Markup("<code>{}</code>").format(part) if place % 2 else escape(part) for place, part in enumerate(parts)]
     return Markup("").join(marked)
+
+
+def _host(text: str) -> Markup:
+    """A stranger's host, which may be broken after its dots."""
+    return Markup(".<wbr>").join(line(text).split("."))
 
 
 def _anchor(text: str) -> str:

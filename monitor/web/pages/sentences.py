@@ -9,7 +9,7 @@ from monitor.models import Event, Incident, Kind, Network, Status
 from monitor.web.pages.matrix import Cell, Column, Coverage
 from monitor.web.scope import Scope
 from monitor.web.strangers import line
-from monitor.wording import headline, is_local
+from monitor.wording import headline, is_local, opened_words
 
 
 def network_name(words: Words, network: Network | None) -> str:
@@ -48,6 +48,12 @@ def event_time(words: Words, event: Event) -> str:
     if known:
         return words.text("from {began} to {ended}", began=began, ended=ended)
     return words.text("from {began} at the latest to {ended}", began=began, ended=ended)
+
+
+def opened(words: Words, since: tuple[datetime, int]) -> str:
+    """Of an event that is not over: what the newest results say."""
+    moment, count = since
+    return opened_words(count, words.moment(moment), words)
 
 
 def cell_words(words: Words, cell: Cell, now: datetime) -> Iterator[str]:
@@ -241,6 +247,16 @@ def rests_words(words: Words, event: Event) -> str:
     measurements = words.many("{count} measurement", "{count} measurements", event.measurements)
     probes = words.many("{count} probe", "{count} probes", event.probes)
     return words.text("{measurements} by {probes}", measurements=measurements, probes=probes)
+
+
+def incident_rests(words: Words, measurements: int, probes: int, networks: int) -> str:
+    """The same of all its events."""
+    return words.text(
+        "{measurements} by {probes} on {networks}",
+        measurements=words.many("{count} measurement", "{count} measurements", measurements),
+        probes=words.many("{count} probe", "{count} probes", probes),
+        networks=words.many("{count} network", "{count} networks", networks),
+    )
 
 
 def layer_words(words: Words, layer: str) -> str:

@@ -1,16 +1,34 @@
 """`/sites/HOST`: how a site was on each network over time."""
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from monitor.language import Words
+from monitor.sites import site_name
 from monitor.store import Wanted, WantedEvents
+from monitor.urls import BadUrl
 from monitor.web.pages import history, times
 from monitor.web.pages.asked import moment, word
 from monitor.web.pages.periods import period
-from monitor.web.pages.rendering import Missing, Pages
+from monitor.web.pages.rendering import Missing, Pages, site_path
 
 MOST_EVENTS = 30
+MOST_CHARACTERS = 261  # of a host with its port
+PERMANENTLY = 308
+
+
+async def slashed(_: Pages, request: Request) -> Response:
+    """GET, with a slash at the end."""
+    return RedirectResponse(_canonical(request) or site_path(request.path_params["site"]), PERMANENTLY)
+
+
+def _canonical(request: Request) -> str | None:
+    """The page of the host as it is kept, with the same query; None where it is no host."""
+    try:
+        path = site_path(site_name(f"https://{request.path_params['site'][:MOST_CHARACTERS]}/"))
+    except BadUrl:
+        return None
+    return f"{path}?{request.url.query}" if request.url.query else path
 
 
 async def site(pages: Pages, request: Request) -> Response:
@@ -20,7 +38,10 @@ async def site(pages: Pages, request: Request) -> Response:
     row = next((row for row in whole.table.rows if row.site == name), None)
     events = await pages.archive.events(WantedEvents(site=name, newest_first=True, limit=MOST_EVENTS))
     if row is None and not events and not await pages.archive.heads(Wanted(site=name), 1):
-        raise Missing
+        canonical = _canonical(request)
+        if canonical is None or canonical.partition("?")[0] == site_path(name):
+            raise Missing
+        return RedirectResponse(canonical, PERMANENTLY)
     shown = period(word(request, "range"), moment(request, "until") or whole.made, whole.made)
     bands = await pages.archive.bands(name, shown.since, shown.until, shown.step)
     told = history.history(said, _title(said, name), bands, events, shown)
@@ -28,6 +49,7 @@ async def site(pages: Pages, request: Request) -> Response:
     return pages.page(
         request, "site.html", site=name, name=row.name if row else None, tags=sorted(row.tags) if row else [],
         now_on=list(zip(whole.table.columns, row.cells, strict=True)) if row else [], events=events,
+        since=await pages.archive.opened(events),
         history=told, ranges=history.ranges(request),
         turning=await history.turning(pages, request, Wanted(site=name), told, whole.made),
         timed=timed, times=times.chart(said, timed, shown.until, whole.made) if timed else None,

@@ -18,9 +18,13 @@
     const field = form.elements.q;
     const filter = () => {
       const wanted = field.value.trim().toLowerCase();
-      for (const row of document.querySelectorAll(`#${form.dataset.filter} tr[data-text]`)) {
-        row.hidden = !row.dataset.text.includes(wanted);
-      }
+      const rows = [...document.querySelectorAll(`#${form.dataset.filter} tr[data-text]`)];
+      for (const row of rows) row.hidden = !row.dataset.text.includes(wanted);
+      const none = document.getElementById(`${form.dataset.filter}-none`);
+      if (!none) return;
+      // Where a reader's screen is told of what comes into a live region, it must be there before.
+      const words = rows.some((row) => !row.hidden) ? "" : none.dataset.nothing;
+      if (none.textContent !== words) none.textContent = words;
     };
     field.addEventListener("input", filter);
     for (const select of form.querySelectorAll("select")) select.addEventListener("change", () => form.requestSubmit());
