@@ -14,7 +14,7 @@ import httpx
 import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from msgspec.structs import replace
-from playwright.sync_api import Browser, Page, Route, sync_playwright
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 from store_cases import real
 from test_pages import BLOCKED, CANTV, DOWN, EVENT, HOUR, MOVILNET, NOW, OLD, OPEN, SCOPE, at, filled
 from web_cases import Watched, served
@@ -262,7 +262,7 @@ def test_a_table_that_goes_on_beside_the_screen_says_so_to_eyes_and_ears(opened)
     assert table.get_attribute("aria-describedby") == "swipe"
     table.focus()
     page.keyboard.press("ArrowRight")
-    page.wait_for_function("document.querySelector('.wide:has(#matrix)').scrollLeft > 0")
+    table.evaluate("one => new Promise(done => one.scrollLeft > 0 ? done() : one.addEventListener('scroll', done))")
     page.set_viewport_size({"width": 1280, "height": 800})
     assert not hint.is_visible()
 
@@ -304,10 +304,7 @@ def test_an_open_page_follows_what_happens(opened, store):
     page.evaluate("window.sameDocument = true")
     with Store.open(store) as writing:
         writing.append([at(0, OPEN, CANTV, Status.BLOCKED, number="new")])
-    page.wait_for_function(
-        "name => document.querySelector(`tr[data-text^='${name}']`).innerText.includes('blocked')", arg=OPEN,
-        timeout=60_000,
-    )  # fmt: skip
+    expect(page.locator(f'tr[data-text^="{OPEN}"]')).to_contain_text("blocked", timeout=60_000)
     assert page.evaluate("window.sameDocument")
     assert page.locator("#told").inner_text() == "The page has been brought up to date."
 
