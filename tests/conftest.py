@@ -1,6 +1,7 @@
 """What tests share: the folder of recorded data, and skipping, with a reason, what this machine cannot run."""
 
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,10 @@ os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
 # Tests start hundreds of programs: the package is compiled once, also where it is usual to throw away what was compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# What a shell starts in the background is deaf to Ctrl-C, and so would be every program that a test interrupts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(os.environ.get("ALMENARA_TEST_DATA", "../shared"))
 
