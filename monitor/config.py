@@ -278,6 +278,10 @@ def _network_beside(file: Path, network: NetworkConfig) -> NetworkConfig:
     return msgspec.structs.replace(network, database=str(file.parent / Path(network.database).expanduser()))
 
 
+# msgspec learns a type when it first meets it, and crashes the process where two threads are the first at once.
+msgspec.json.Decoder(Config)
+
+
 def parse(text: str, name: str) -> Config:
     """The configuration in `text`; ConfigError, in which the file is called `name`."""
     document = Document(text, name)

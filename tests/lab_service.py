@@ -24,21 +24,31 @@ PORT = 9105
 SITES = 3
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
+def with_helper(seed: int, *, healthy: int) -> Iterator[Lab]:
+    """A lab with so many healthy sites, neutral ones among them; skipped where it cannot run."""
     try:
-        with Lab(draw(7, healthy=SITES + 1)) as running:
+        with Lab(draw(seed, healthy=healthy)) as running:
             running.start_helper()
             yield running
     except LabError as error:
         pytest.skip(str(error))
 
 
+def healthy(lab: Lab) -> list[str]:
+    """The names of its sites that are no service of its own."""
+    services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
+    return [name for name in lab.world.sites if name not in services]
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    yield from with_helper(7, healthy=SITES + 1)
+
+
 @pytest.fixture(scope="module")
 def names(lab: Lab) -> list[str]:
     """Healthy sites."""
-    services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
-    return [name for name in lab.world.sites if name not in services][:SITES]
+    return healthy(lab)[:SITES]
 
 
 class Running:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from alert_cases import configured
+from lab_service import healthy, with_helper
 from msgspec.structs import replace
 
 from monitor.alerts import letters, messages
@@ -20,8 +21,6 @@ from monitor.alerts.letters import Letter
 from monitor.conclusions import Conclusions, point_of
 from monitor.config import DetectConfig
 from monitor.lab.box import Lab
-from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError
 from monitor.lab.table import prober_on
 from monitor.models import Measurement, Status
 from monitor.steps.tls import client_context
@@ -38,18 +37,12 @@ ALERTS = (
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    try:
-        with Lab(draw(23, healthy=4)) as running:
-            running.start_helper()
-            yield running
-    except LabError as error:
-        pytest.skip(str(error))
+    yield from with_helper(23, healthy=4)
 
 
 @pytest.fixture(scope="module")
 def names(lab: Lab) -> list[str]:
-    services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
-    return [name for name in lab.world.sites if name not in services][:3]
+    return healthy(lab)[:3]
 
 
 async def measured(lab: Lab, names: list[str]) -> list[Measurement]:

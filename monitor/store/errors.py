@@ -28,17 +28,18 @@ _NO_DATABASE = N_(
     "move it aside (with its -wal and -shm files), or recover a copy of it with `sqlite3 FILE .recover`"
 )
 _FOREIGN = N_("{store} is not an Almenara store, and was left as it is: name another place in `store`")
+_FULL = ("full", N_("{store} cannot be written: the disk is full; make space"))
+_READ_ONLY = ("read_only", N_("{store} cannot be written: it, or its folder, is read-only for this user"))
+_HELD = ("locked", N_("{store} is held by another process; end it, or try again later"))
+_IN_THE_WAY = ("unavailable", N_("{store} cannot be there: a part of its path is a file"))
 _SQLITE = {
-    sqlite3.SQLITE_FULL: ("full", N_("{store} cannot be written: the disk is full; make space")),
-    sqlite3.SQLITE_READONLY: (
-        "read_only",
-        N_("{store} cannot be written: it, or its folder, is read-only for this user"),
-    ),
-    sqlite3.SQLITE_PERM: ("read_only", N_("{store} cannot be written: it, or its folder, is read-only for this user")),
-    sqlite3.SQLITE_AUTH: ("read_only", N_("{store} cannot be written: it, or its folder, is read-only for this user")),
-    sqlite3.SQLITE_BUSY: ("locked", N_("{store} is held by another process; end it, or try again later")),
-    sqlite3.SQLITE_LOCKED: ("locked", N_("{store} is held by another process; end it, or try again later")),
-    sqlite3.SQLITE_PROTOCOL: ("locked", N_("{store} is held by another process; end it, or try again later")),
+    sqlite3.SQLITE_FULL: _FULL,
+    sqlite3.SQLITE_READONLY: _READ_ONLY,
+    sqlite3.SQLITE_PERM: _READ_ONLY,
+    sqlite3.SQLITE_AUTH: _READ_ONLY,
+    sqlite3.SQLITE_BUSY: _HELD,
+    sqlite3.SQLITE_LOCKED: _HELD,
+    sqlite3.SQLITE_PROTOCOL: _HELD,
     sqlite3.SQLITE_CORRUPT: ("corrupt", _HOW_TO_RECOVER),
     sqlite3.SQLITE_NOTADB: ("corrupt", _NO_DATABASE),
     sqlite3.SQLITE_CANTOPEN: (
@@ -54,9 +55,9 @@ _POSTGRES = {
     "53100": ("full", N_("{store} cannot be written: the server's disk is full; make space there")),
     "25006": ("read_only", N_("{store} cannot be written: the server is read-only")),
     "42501": ("read_only", N_("{store} cannot be written: this user may not create or change its tables")),
-    "55P03": ("locked", N_("{store} is held by another process; end it, or try again later")),
+    "55P03": _HELD,
     "57014": ("locked", N_("{store} took too long; try again later")),
-    "40": ("locked", N_("{store} is held by another process; end it, or try again later")),
+    "40": _HELD,
     "XX001": ("corrupt", N_("{store} is damaged: restore it from a backup")),
     "XX002": ("corrupt", N_("{store} is damaged: an index is broken; REINDEX DATABASE may mend it")),
     "28": ("unavailable", N_("{store} does not let this user in: check name and password in `store`")),
@@ -65,13 +66,13 @@ _POSTGRES = {
     "": ("unavailable", N_("{store} cannot be reached: check that the server runs, and the address in `store`")),
 }
 _ERRNO = {
-    errno.ENOSPC: _SQLITE[sqlite3.SQLITE_FULL],
-    errno.EDQUOT: _SQLITE[sqlite3.SQLITE_FULL],
-    errno.EROFS: _SQLITE[sqlite3.SQLITE_READONLY],
-    errno.EACCES: _SQLITE[sqlite3.SQLITE_READONLY],
-    errno.EPERM: _SQLITE[sqlite3.SQLITE_READONLY],
-    errno.EEXIST: ("unavailable", N_("{store} cannot be there: a part of its path is a file")),
-    errno.ENOTDIR: ("unavailable", N_("{store} cannot be there: a part of its path is a file")),
+    errno.ENOSPC: _FULL,
+    errno.EDQUOT: _FULL,
+    errno.EROFS: _READ_ONLY,
+    errno.EACCES: _READ_ONLY,
+    errno.EPERM: _READ_ONLY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.ENOTDIR: _IN_THE_WAY,
 }
 _UNUSABLE = ("unavailable", N_("{store} cannot be used: {problem}"))
 _MOVED = N_("{store} was moved or deleted while in use: put it back, or start again")
