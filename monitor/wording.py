@@ -90,40 +90,47 @@ def is_local(event: Event) -> bool:
     return event.kind is Kind.NETWORK_OUTAGE and event.probes <= 1
 
 
-# What goes on, what has gone on since some time, and what is over; LOCAL: see `is_local`.
+# What goes on, what has gone on since some time, what is over, and what the newest results no longer show; LOCAL: see
+# `is_local`. Silence ends with the first result.
 _LOCAL = (
     N_("nothing can be reached from here over {network}"),
     N_("nothing can be reached from here over {network}"),
     N_("nothing could be reached from here over {network}"),
+    N_("nothing could be reached from here over {network}; the newest results get through"),
 )
 _CLAUSES = {
     Kind.BLOCKING: (
         N_("{site} is blocked on {network}"),
         N_("{site} has been blocked on {network}"),
         N_("{site} was blocked on {network}"),
+        N_("{site} was blocked on {network}, and opens in the newest results"),
     ),
     Kind.SITE_OUTAGE: (
         N_("{site} is down for everyone"),
         N_("{site} has been down for everyone"),
         N_("{site} was down for everyone"),
+        N_("{site} was down for everyone, and opens in the newest results"),
     ),
     Kind.NETWORK_OUTAGE: (
         N_("{network} is out of order for all sites"),
         N_("{network} has been out of order for all sites"),
         N_("{network} was out of order for all sites"),
+        N_("{network} was out of order for all sites; the newest results get through"),
     ),
     Kind.SILENCE: (
         N_("nothing has come from {network}"),
         N_("nothing has come from {network}"),
         N_("nothing came from {network}"),
+        N_("nothing came from {network}"),
     ),
 }
-_NOW, _SINCE, _OVER = range(3)
+_NOW, _SINCE, _OVER, _OPEN = range(4)
 
 
-def headline(event: Event, w: Words = ENGLISH, *, network: str | None = None) -> str:
-    """What happens, or happened, and where; not when. network: its name, where it is told without its number."""
-    return _clause(event, _NOW, w, network)
+def headline(event: Event, w: Words = ENGLISH, *, network: str | None = None, opened: bool = False) -> str:
+    """What happens, or happened, and where; not when. network: its name, where it is told without its number. opened: the
+    newest results no longer show it."""
+    return _clause(event, _OPEN if opened else _NOW, w, network)
 
 
 def _clause(event: Event, going_on: int, w: Words, network: str | None = None) -> str:

@@ -130,6 +130,12 @@ def test_a_block_that_lifted_is_told_as_open_before_its_end_is_told(filled):
     assert (
         f"open in the newest 3 results in a row, since {local_and_utc(since)}; the end is told when it is sure" in text
     )
+    assert "✗ www.lapatilla.com was blocked on CANTV AS8048 VE, and opens in the newest results" in text
+    listed = next(line for line in printed().splitlines() if EVENTS[0].id[:12] in line)
+    assert "open in the newest results" in listed
+    assert "going on" not in listed
+    together = printed("--incidents")
+    assert ("open in the newest results" in together, "going on" in together) == (True, False)
 
 
 def test_a_beginning_within_a_minute_is_told_to_the_second(filled):

@@ -72,6 +72,7 @@ def test_a_report_says_that_the_newest_results_open_before_the_end_is_told(home:
         "open in the newest 3 results in a row, since 15 Jan 2018, 14:05 UTC; the end is told when it is sure" in text
     )
     assert "not over when last measured" not in text
+    assert "was blocked on CANTV AS8048 VE, and opens in the newest results" in text
     earlier = plain(files_of(made(home, EVENT, "then", until=(BEGAN + 6 * EVERY).isoformat()))["report.html"])
     assert "not over when last measured" in earlier
 

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -50,7 +51,7 @@ NEWEST_FIRST = [KEPT[index].id for index in (1, 4, 3, 2, 0)]  # by when they cha
 def store(tmp_path: Path) -> Iterator[tuple[Store, str]]:
     url = f"sqlite:{tmp_path / 'feed.db'}"
     with Store.open(url) as store:
-        store.append([small(1, started=NOW - HOUR), small(2, site="calm.example", started=NOW - HOUR)])
+        store.append([small(1, started=NOW - 60 * HOUR), small(2, site="calm.example", started=NOW - HOUR)])
         for id in reversed(NEWEST_FIRST):
             store.save_events([one for one in KEPT if one.id == id])
         yield store, url
@@ -105,6 +106,19 @@ def test_when_an_event_ends_its_entry_moves_up_under_its_old_name(
     assert field(after, "updated") > field(before, "updated")
     assert field(after, "published") == field(before, "published")
     assert "was blocked" in field(after, "title")
+
+
+def test_a_block_that_lifted_is_told_as_open_before_its_end_is(client: httpx.Client, store: tuple[Store, str]) -> None:
+    """And a reader that goes by the time of the last change is not told that it has all of it."""
+    entry = entries(client)[-1]
+    changed = format_datetime(NOW + HOUR, usegmt=True)
+    store[0].append(
+        [small(10 + n, started=NOW + n * timedelta(seconds=1), verdict=verdict(Status.OK)) for n in range(3)]
+    )
+    after = entries(client, **{"If-Modified-Since": changed})[-1]
+    assert field(after, "id") == field(entry, "id")
+    assert "was blocked on CANTV, and opens in the newest results" in field(after, "title")
+    assert "open in the newest 3 results in a row, since" in field(after, "summary")
 
 
 def test_a_feed_of_a_site_or_a_network_has_only_its_events(client: httpx.Client) -> None:

@@ -383,7 +383,7 @@ def test_the_headline_does_not_deny_an_event_that_goes_on(pages):
     page = checked(client.get("/"))
     assert "A block of 1 site is not over, but no newest result shows it" in page.words
     assert "No site is seen to be blocked" not in page.words
-    assert "blocked.example is blocked on CANTV" in page.words
+    assert "blocked.example was blocked on CANTV, and opens in the newest results" in page.words
 
 
 # --- events --------------------------------------------------------------------------------------------------------
@@ -417,6 +417,8 @@ def test_a_block_that_lifted_is_told_as_open_wherever_its_event_is(pages):
         page = checked(client.get(path)).words
         assert told in page, path
         assert "; the end is told when it is sure" in page
+        assert f"{BLOCKED} is blocked on" not in page, path
+        assert f"{BLOCKED} was blocked on CANTV, and opens in the newest results" in page, path
     assert "EndedNot told yet: open in" in checked(client.get(f"/events/{EVENT.id}")).words
     assert "It goes on." not in checked(client.get(f"/events/{EVENT.id}")).words
 
@@ -424,6 +426,7 @@ def test_a_block_that_lifted_is_told_as_open_wherever_its_event_is(pages):
 def test_a_block_that_goes_on_is_not_told_as_open(client):
     for path in ("/", "/events", f"/events/{EVENT.id}", "/incidents/1234"):
         assert "open in the newest" not in checked(client.get(path)).words
+        assert "opens in the newest" not in checked(client.get(path)).words
 
 
 def test_an_incident_says_how_sure_on_what_it_rests_and_how_we_know(client):

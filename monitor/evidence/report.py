@@ -2,7 +2,7 @@
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import datetime, tzinfo
 from functools import partial
 from pathlib import Path
@@ -51,7 +51,7 @@ def report(told: Told, words: Words) -> str:
     """The page."""
     template = _environment(words).get_template("report.html")
     return template.render(
-        title=title(told.about, words), about=told.about, events=told.events, findings=told.findings,
+        title=title(told.about, words, told.opened), about=told.about, events=told.events, findings=told.findings,
         states=[(status, told.findings.statuses[status]) for status in Status if told.findings.statuses[status]],
         methods=list(dict.fromkeys(method for event in told.events for method in event.methods)),
         reasons=told.findings.reasons(_MOST_REASONS), pages=list(told.exhibits.pages.values())[:_PAGES_SHOWN], charts=told.charts,
@@ -63,13 +63,13 @@ def report(told: Told, words: Words) -> str:
     )  # fmt: skip
 
 
-def title(about: Event | Incident, words: Words) -> str:
-    """What happened, and where."""
+def title(about: Event | Incident, words: Words, opened: Container[str]) -> str:
+    """What happened, and where. opened: events that the newest results no longer show."""
     if isinstance(about, Event):
-        return headline(about, words)
+        return headline(about, words, opened=about.id in opened)
     sites = len({event.site for event in about.events})
     where = words.listed(list(dict.fromkeys(network_words(event.network, words) for event in about.events))[:6])
-    if about.ended is None:
+    if any(event.ended is None and event.id not in opened for event in about.events):
         return words.many(
             "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
         )

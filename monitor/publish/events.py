@@ -5,7 +5,7 @@ Names in events come from measurements, and measurements may come from strangers
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from datetime import UTC, datetime
 from functools import partial
 from itertools import islice
@@ -25,6 +25,7 @@ from monitor.messages import N_
 from monitor.models import Event, Incident, Kind, Measurement, Network
 from monitor.moments import length, local_and_utc
 from monitor.publish.behind import behind, named, points_of
+from monitor.publish.newest import opened
 from monitor.publish.options import between, read, site_named, told_if_unknown
 from monitor.show import counts_text, printable, status_text, sureness
 from monitor.store import Store, Wanted, locate
@@ -102,7 +103,7 @@ def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incide
             for one in chosen:
                 _write(msgspec.json.encode(told(one)))
         else:
-            _print(partial(_listed, chosen, now))
+            _print(partial(_listed, chosen, _opened(store, chosen), now))
     return 0
 
 
@@ -139,13 +140,26 @@ def _print(parts: Callable[[bool], Iterable[Table | Text]]) -> None:
     sys.stdout.flush()
 
 
-def _listed(found: Sequence[Event | Incident], now: datetime, roomy: bool) -> Iterator[Table | Text]:
+def _opened(store: Store, found: Sequence[Event | Incident]) -> set[str]:
+    """Of which of them, and of their events, the newest results no longer show what is not over."""
+    events = [event for one in found for event in (one.events if isinstance(one, Incident) else (one,))]
+    ids = set(opened(store, events))
+    for one in found:
+        if isinstance(one, Incident) and ids.issuperset(event.id for event in one.events if event.ended is None):
+            ids.add(one.id)
+    return ids
+
+
+def _listed(found: Sequence[Event | Incident], opened: Set[str], now: datetime, roomy: bool) -> Iterator[Table | Text]:
     w = here()
     if not found:
         yield Text(w.text("No event: nothing of the kind was found so far."))
         return
     width = _telling(found)
-    rows = [_event_row(one, now, w) if isinstance(one, Event) else _incident_row(one, now, w) for one in found]
+    rows = [
+        _event_row(one, one.id in opened, now, w) if isinstance(one, Event) else _incident_row(one, one.id in opened, now, w)
+        for one in found
+    ]  # fmt: skip
     titles = [_TITLES[name] for name in (rows[0] if roomy else ("what", "since", "how"))]
     table = Table(w.text("id"), *map(w.gettext, titles), box=None, padding=(0, 2, 0, 0))
     for one, row in zip(found, rows, strict=True):
@@ -181,12 +195,12 @@ def _telling(found: Sequence[Event | Incident]) -> int:
     return next((n for n in range(SHORT_ID, longest) if len({one.id[:n] for one in found}) == len(found)), longest)
 
 
-def _event_row(event: Event, now: datetime, w: Words) -> Row:
+def _event_row(event: Event, opens: bool, now: datetime, w: Words) -> Row:
     return {
         "what": [_what(event, w)],
         "where": _texts((_site(event), network_words(event.network, w))),
         "since": [Text(_began(event, w))],
-        "how long": _how_long(event.started, event.ended, now, w),
+        "how long": _how_long(event.started, event.ended, opens, now, w),
         "how": _texts(event.methods, 32),
         "how sure": [Text(sureness(event.confidence, w))],
         "measured": [Text(_measured(event, w))],
@@ -203,13 +217,13 @@ def _measured(event: Event, w: Words) -> str:
     return w.many("{number} by {count} probe", "{number} by {count} probes", event.probes, number=number)
 
 
-def _incident_row(incident: Incident, now: datetime, w: Words) -> Row:
+def _incident_row(incident: Incident, opens: bool, now: datetime, w: Words) -> Row:
     events = incident.events
     return {
         "what": list({text.plain: text for text in (_what(one, w) for one in events)}.values()),
         "where": _texts([*map(_site, events), *(network_words(one.network, w) for one in events)]),
         "since": [Text(local_and_utc(incident.started))],
-        "how long": _how_long(incident.started, incident.ended, now, w),
+        "how long": _how_long(incident.started, incident.ended, opens, now, w),
         "how": _texts([method for one in events for method in one.methods], 32),
         "how sure": [Text(sureness(max((one.confidence for one in events), default=0.0), w))],
         "events": _texts([one.id[:SHORT_ID] for one in events]),
@@ -230,7 +244,9 @@ def _site(event: Event) -> str:
     return printable(event.site, 60) if event.site else ""
 
 
-def _how_long(started: datetime, ended: datetime | None, now: datetime, w: Words) -> list[Text]:
+def _how_long(started: datetime, ended: datetime | None, opens: bool, now: datetime, w: Words) -> list[Text]:
+    if ended is None and opens:
+        return [Text(length(now - started)), Text(w.text("open in the newest results"), style="green")]
     if ended is None:
         return [Text(length(now - started)), Text(w.text("going on"), style="bold")]
     return [Text(length(ended - started)), Text(w.text("over"), style="dim")]
@@ -265,8 +281,9 @@ class _Single:
     def _headline(self) -> Text:
         event = self._event
         shape, _, style = SHAPE_AND_WORD[event.kind]
-        what, message = headline(event, self._words), NO_BLOCKING.get(event.kind)
-        if message is not None and not is_local(event):
+        opens = opens_since(event, self._seen) is not None
+        what, message = headline(event, self._words, opened=opens), NO_BLOCKING.get(event.kind)
+        if message is not None and not is_local(event) and not opens:
             what = self._words.text(message, event=what)
         return Text(f"{shape} {what}", style=style)
 

@@ -15,11 +15,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
-from monitor.backing import opens_since
-from monitor.models import Event, Incident, Kind, Measurement, Network, Point, Status
+from monitor.models import Event, Incident, Kind, Measurement, Network, Status
 from monitor.outcome import Outcome, outcome
+from monitor.publish.newest import during, on_its_network, opened
 from monitor.store import Aggregate, By, Every, Head, Latest, Store, Wanted, WantedEvents
 
 THREADS = 4
@@ -31,7 +30,6 @@ WHOLE_S = 60.0  # how long it may take until a verdict shows that was judged aga
 OVERLAP = 1000  # measurements: several processes may append, and the one that began first end last
 MOST_ROWS = 10_000  # of an aggregate
 MOST_HEADS = 1001  # a page of the API, and the one that tells that there are more
-MOST_NEWEST = 100  # results, of which it is seen whether an event may be ending
 SHORT = timedelta(days=8)  # times of which hours are counted, not days
 
 T = TypeVar("T")
@@ -168,12 +166,12 @@ class Archive:
         """The measurements from an event's beginning, at the earliest, to its end, at the latest; the oldest first."""
         if event.kind is Kind.SILENCE:
             return []
-        return _on_its_network(event, await self.heads(during(event), most))
+        return on_its_network(event, await self.heads(during(event), most))
 
     async def opened(self, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
         """By id, those that the newest results no longer show, and do not end yet: since when, and how many results."""
         active = [event for event in events if event.ended is None]
-        return await self._read(_opened, active) if active else {}
+        return await self._read(opened, active) if active else {}
 
     async def incidents(self, wanted: WantedEvents) -> list[Incident]:
         """In order of (started, id)."""
@@ -271,41 +269,6 @@ class _Now:
             self._order = sorted(self._known.values(), key=lambda one: (one.site, one.url, one.vantage))
         self._mark = mark if anew else max(self._mark, mark)
         return self._order
-
-
-def during(event: Event) -> Wanted:
-    """The measurements of an event's site and network from its beginning to its end."""
-    asn = None if event.network is None else event.network.asn or 0  # 0: not known
-    last = event.ended_range[1] if event.ended_range else None
-    return Wanted(
-        site=event.site, asn=asn, since=event.started_range[0] or event.started,
-        until=last and last + timedelta(microseconds=1),
-    )  # fmt: skip
-
-
-def point_of(head: Head) -> Point:
-    """What detection needs of it."""
-    return Point(
-        id=head.id, site=head.site, network=head.network, probe=head.probe, started=head.started,
-        status=head.verdict.status, rule=head.verdict.rule,
-    )  # fmt: skip
-
-
-def _opened(store: Store, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
-    found = {}
-    for event in events:
-        newest = replace(during(event), since=event.detected, newest_first=True)
-        heads = _on_its_network(event, store.heads(newest, most=MOST_NEWEST))
-        if since := opens_since(event, map(point_of, heads)):
-            found[event.id] = since
-    return found
-
-
-def _on_its_network(event: Event, heads: Sequence[Head]) -> list[Head]:
-    """Without those of others that have no number either."""
-    network = event.network
-    nameless = network is not None and network.asn is None
-    return [one for one in heads if not nameless or (network and one.network.isp == network.isp)]
 
 
 def _short(wanted: Wanted) -> bool:

@@ -28,6 +28,7 @@ SECONDS = 120
 # or of a minute where strangers read.
 SETTLED = timedelta(minutes=2)
 MEDIA_TYPE = "application/atom+xml"
+Opened = Mapping[str, tuple[datetime, int]]  # event -> since when its newest results open, and how many
 _ATOM = "http://www.w3.org/2005/Atom"
 # The names of feeds and entries (RFC 4151) never change: neither may this year, nor what stands for a private service.
 _YEAR, _PRIVATE = 2026, "almenara.invalid"
@@ -77,17 +78,21 @@ class _Feeds:
             events = await self._archive.changed_events(wanted)
             if not events and not await _is_known(self._archive, subject):
                 return PlainTextResponse("there is no such feed\n", status_code=404)
+            since = await self._archive.opened([event for _, event in events])
         except (Busy, StoreError):
             return PlainTextResponse("not now\n", status_code=503, headers={"Retry-After": "10"})
         words = self._pages.words(request)
-        body = self._written(words, subject, events)
-        headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code, **_modified(events)}
+        body = self._written(words, subject, events, since)
+        modified = _modified(events) if not since else {}  # what the newest results say changes no event
+        headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code, **modified}
         answer = cached(request, body, MEDIA_TYPE, seconds=SECONDS, headers=headers)
         if _is_known_by_time(request, headers):
             return Response(status_code=304, headers={"ETag": answer.headers["ETag"], **headers})
         return answer
 
-    def _written(self, words: Words, subject: Subject, events: Sequence[tuple[datetime, Event]]) -> bytes:
+    def _written(
+        self, words: Words, subject: Subject, events: Sequence[tuple[datetime, Event]], since: Opened
+    ) -> bytes:
         feed = ElementTree.Element("feed", {"xmlns": _ATOM, "xml:lang": words.code})
         own_path = f"{subject.path.removesuffix('/')}/feed.atom"
         _add(feed, "id", self._tag(own_path))
@@ -98,19 +103,22 @@ class _Feeds:
         _add(feed, "link", rel="license", href=LICENCE_URL)
         _add(_add(feed, "author"), "name", "Almenara")
         for changed, event in events:
-            self._entry(_add(feed, "entry"), words, event, changed)
+            self._entry(_add(feed, "entry"), words, event, changed, since.get(event.id))
         written: bytes = ElementTree.tostring(feed, encoding="utf-8", xml_declaration=True)
         return written
 
-    def _entry(self, entry: ElementTree.Element, words: Words, event: Event, changed: datetime) -> None:
+    def _entry(
+        self, entry: ElementTree.Element, words: Words, event: Event, changed: datetime,
+        since: tuple[datetime, int] | None,
+    ) -> None:  # fmt: skip
         path = f"/events/{quote(event.id, safe='')}"
         _add(entry, "id", self._tag(path))
-        _add(entry, "title", sentences.event_words(words, event))
+        _add(entry, "title", sentences.event_words(words, event, opened=since is not None))
         _add(entry, "updated", _stamp(changed))
         _add(entry, "published", _stamp(event.detected))
         _add(entry, "link", rel="alternate", type="text/html", href=self._base + path)
         _add(entry, "category", term=event.kind.value)
-        _add(entry, "summary", _summary(words, event))
+        _add(entry, "summary", _summary(words, event, since))
 
     def _tag(self, path: str) -> str:
         return f"tag:{self._authority},{_YEAR}:{path}"
@@ -146,8 +154,10 @@ def _title(subject: Subject) -> str:
     return "Almenara" if subject.asn is None else f"Almenara: AS{subject.asn}"
 
 
-def _summary(words: Words, event: Event) -> str:
+def _summary(words: Words, event: Event, since: tuple[datetime, int] | None) -> str:
     told = [sentences.event_time(words, event)]
+    if since is not None:
+        told.append(sentences.opened(words, since))
     told += [words.method_meaning(method).removesuffix(".") for method in event.methods]
     if event.confidence > 0:
         told.append(sentences.sure_words(words, event.confidence))

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from monitor.backing import counted, probes, supports
 from monitor.models import Event, Incident, Kind, Measurement
+from monitor.publish.newest import during, point_of
 from monitor.sites import site_name
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl
-from monitor.web.archive import during, point_of
 from monitor.web.pages import doubts, history
 from monitor.web.pages.asked import moment, not_understood, number, one_of, word
 from monitor.web.pages.matrix import NOWHERE
@@ -94,12 +94,13 @@ async def event(pages: Pages, request: Request) -> Response:
     if len(behind.heads) < MOST_READ:
         one = counted(one, map(point_of, behind.heads))
     together = await _incident(pages, one)
+    since = await pages.archive.opened(together.events if together else [one])
     shown = around(one.started, one.ended or now, now)
     asn = (one.network.asn or NOWHERE) if one.network else None
     bands = await pages.archive.bands(one.site, shown.since, shown.until, shown.step, asn=asn)
     return pages.page(
-        request, "event.html", event=one, since=(await pages.archive.opened([one])).get(one.id), behind=behind,
-        incident=together,
+        request, "event.html", event=one, since=since.get(one.id), behind=behind,
+        incident=together, opened_too=since,
         doubts=doubts.of_event(said, one, behind.heads), download=_download(one),
         history=history.history(said, said.text("Before, during and after"), bands, [one], shown),
     )  # fmt: skip

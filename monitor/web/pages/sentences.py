@@ -1,6 +1,6 @@
 """Events, networks and cells as pages tell them, in the reader's language. Whole sentences with names to fill in."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from datetime import datetime
 from http import HTTPStatus
 
@@ -19,19 +19,19 @@ def network_name(words: Words, network: Network | None) -> str:
     return line(network.isp, 60) if network.isp else f"AS{network.asn}"
 
 
-def event_words(words: Words, event: Event) -> str:
-    """What happens, or happened, and where; not when."""
-    what = _what(words, event, network_name(words, event.network))
+def event_words(words: Words, event: Event, *, opened: bool = False) -> str:
+    """What happens, or happened, and where; not when. opened: the newest results no longer show it."""
+    what = _what(words, event, network_name(words, event.network), opened)
     return words.text("Withdrawn: {what}", what=what) if event.confidence <= 0 else what
 
 
-def _what(words: Words, event: Event, network: str) -> str:
+def _what(words: Words, event: Event, network: str, opened: bool) -> str:
     """As log and alerts tell it; but readers are not where the probe is."""
     if is_local(event):
-        if event.ended is None:
+        if event.ended is None and not opened:
             return words.text("One probe can reach nothing over {network}", network=network)
         return words.text("One probe could reach nothing over {network}", network=network)
-    said = headline(event, words, network=network)
+    said = headline(event, words, network=network, opened=opened)
     return said[:1].upper() + said[1:] if event.kind is Kind.SILENCE else said  # other clauses begin with a name
 
 
@@ -211,14 +211,14 @@ def range_words(words: Words, name: str) -> str:
     }.get(name, name)  # fmt: skip
 
 
-def incident_words(words: Words, incident: Incident) -> str:
-    """What happens, or happened, and where."""
+def incident_words(words: Words, incident: Incident, opened: Container[str] = ()) -> str:
+    """What happens, or happened, and where. opened: events that the newest results no longer show."""
     sites = len({event.site for event in incident.events})
     networks = list(dict.fromkeys(network_name(words, event.network) for event in incident.events))
     if not incident.events:
         return words.text("An incident that was withdrawn")
     where = words.listed(networks[:4]) if len(networks) < 5 else words.text("{count} networks", count=len(networks))
-    if incident.ended is None:
+    if any(event.ended is None and event.id not in opened for event in incident.events):
         return words.many(
             "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
         )
