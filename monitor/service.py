@@ -44,6 +44,7 @@ from monitor.store import Counts, Store, StoreError, locate
 from monitor.survival import survived
 from monitor.web.app import Health, app
 from monitor.web.archive import Archive
+from monitor.web.bundles import Bundles
 from monitor.web.scope import Scope, scope_of
 from monitor.web.server import opened, serving
 from monitor.wording import left_words, lost_words, removed_words, waiting_words, watching_words
@@ -96,9 +97,11 @@ class Service:
             until.callback(self._ledger.close)
             await self._begin()
             self.began = True
-            archive = Archive(locate(self._stored_at))
+            url = locate(self._stored_at)
+            archive, bundles = Archive(url), Bundles(url)
             until.push_async_callback(archive.aclose)
-            await until.enter_async_context(serving(app(self, archive), listening))
+            until.push_async_callback(bundles.aclose)
+            await until.enter_async_context(serving(app(self, archive, bundles), listening))
             await until.enter_async_context(signals.handled(self._handlers()))
             writing = asyncio.create_task(survived(self._ledger.run(), "the store's writer"))
             until.push_async_callback(self._leave, writing)

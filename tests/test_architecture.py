@@ -46,7 +46,7 @@ ONLY_FROM = {
     "monitor.publish": ("monitor.cli", "monitor.evidence", "monitor.web"),
     "monitor.cli_errors": ("monitor.cli", "monitor.cli_options"),
     "monitor.cli_options": ("monitor.cli",),
-    "monitor.evidence": ("monitor.cli",),
+    "monitor.evidence": ("monitor.cli", "monitor.web"),
     "monitor.alerts": ("monitor.check", "monitor.cli", "monitor.publish.exchange", "monitor.service"),
     "monitor.timeline": ("monitor.evidence", "monitor.publish"),
     "monitor.lab": ("monitor.cli", "monitor.lab"),

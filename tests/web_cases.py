@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -11,6 +12,7 @@ import httpx
 from monitor.config import WebConfig
 from monitor.web.app import app
 from monitor.web.archive import Archive
+from monitor.web.bundles import Bundles
 from monitor.web.scope import Scope
 from monitor.web.server import opened, serving
 
@@ -35,20 +37,23 @@ class Watched:
 
 @contextmanager
 def served(
-    store_url: str, service: Watched | None = None, *, per_minute: int = 10**6, **archive: Any
+    store_url: str, service: Watched | None = None, *, per_minute: int = 10**6, key: Path | None = None, **archive: Any
 ) -> Iterator[httpx.Client]:
-    """A client of the application."""
+    """A client of the application. key: to sign evidence with, where it can be had."""
     service = service or Watched()
     listening = opened("127.0.0.1:0")
     port = listening.getsockname()[1]
     started, ended = threading.Event(), threading.Event()
+    bundles = Bundles(store_url, key) if key else None
 
     async def serve() -> None:
         reader = Archive(store_url, **archive)
-        async with serving(app(service, reader, per_minute=per_minute), listening):  # type: ignore[arg-type]
+        async with serving(app(service, reader, bundles, per_minute=per_minute), listening):  # type: ignore[arg-type]
             started.set()
             await asyncio.to_thread(ended.wait)
         await reader.aclose()
+        if bundles:
+            await bundles.aclose()
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),))
     thread.start()

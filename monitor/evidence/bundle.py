@@ -4,7 +4,6 @@ The same event at the same revision gives the same bytes, but for the signature,
 """
 
 import os
-import re
 import shutil
 import sys
 import tempfile
@@ -20,10 +19,12 @@ from monitor import system_errors
 from monitor.config import Config
 from monitor.evidence import keys
 from monitor.evidence.compilation import Compilation
+from monitor.evidence.contents import MOST_BYTES
 from monitor.evidence.errors import NotWritten
 from monitor.evidence.gathering import gathered
+from monitor.evidence.order import name_of
 from monitor.evidence.zipped import pack
-from monitor.language import available, here, words
+from monitor.language import Words, available, here, words
 from monitor.messages import Said
 from monitor.models import Event, Incident
 from monitor.moments import moment
@@ -46,23 +47,34 @@ def run(
     with Store.open(locate(config.store), create=False) as store:
         known: list[Event | Incident] = [*store.events(), *store.incidents()]
         about = named(known, event)
-        if _withdrawn(about):
-            raise NotWritten(Said("{id} was withdrawn: the measurements no longer show it", id=printable(about.id, 64)))
-        found = gathered(store, about, before)
-        if found is None:
-            told = instant(before) if before else ""
-            raise NotWritten(Said("nothing was known of it before {time}: --until: expected a later one", time=told))
-        output = output or Path(f"{_folder_name(about)}.zip")
+        output = output or Path(f"{name_of(about)}.zip")
         if output.exists():
             raise NotWritten(Said("{file} is there already: --output names another", file=output))
-        signing = keys.own(key or keys.place())
-        try:
-            with _waiting():
-                _made(output, lambda folder: Compilation(found, folder, said, signing).write(pdf=pdf))
-        except OSError as exc:
-            raise NotWritten(Said("{file}: {problem}", file=output, problem=system_errors.problem(exc))) from None
+        with _waiting():
+            write(store, about, output, said, key or keys.place(), pdf=pdf, before=before)
     sys.stdout.write(f"{output}\n")
     return 0
+
+
+def write(
+    store: Store, about: Event | Incident, output: Path, said: Words, key: Path, *, pdf: bool = True,
+    before: datetime | None = None, most: int = MOST_BYTES,
+) -> None:  # fmt: skip
+    """The bundle, a zip or a folder by its name, of at most so many bytes unpacked. before: only measurements begun then.
+
+    Raises StoreError, EvidenceError.
+    """
+    if _withdrawn(about):
+        raise NotWritten(Said("{id} was withdrawn: the measurements no longer show it", id=printable(about.id, 64)))
+    found = gathered(store, about, before)
+    if found is None:
+        told = instant(before) if before else ""
+        raise NotWritten(Said("nothing was known of it before {time}: --until: expected a later one", time=told))
+    signing = keys.own(key)
+    try:
+        _made(output, lambda folder: Compilation(found, folder, said, signing).write(pdf=pdf, most=most))
+    except OSError as exc:
+        raise NotWritten(Said("{file}: {problem}", file=output, problem=system_errors.problem(exc))) from None
 
 
 @contextmanager
@@ -87,10 +99,6 @@ def _language(code: str) -> str:
 def _withdrawn(about: Event | Incident) -> bool:
     """Nobody believes in it any more; it is still in the store."""
     return not about.events if isinstance(about, Incident) else about.confidence <= 0
-
-
-def _folder_name(about: Event | Incident) -> str:
-    return f"almenara-{re.sub('[^A-Za-z0-9]', '-', about.id)[:64]}"
 
 
 def _made(output: Path, fill: Callable[[Path], None]) -> None:

@@ -13,6 +13,7 @@ from monitor.models import Measurement, Network
 from monitor.store import Store
 from monitor.web.app import reading
 from monitor.web.archive import Archive
+from monitor.web.bundles import Bundles
 from monitor.web.scope import Place, Scope, Subject
 from monitor.web.server import PortTaken, opened, serving
 
@@ -67,8 +68,10 @@ async def showing(lab: Lab, urls: Mapping[str, str]) -> AsyncIterator[Showing]:
         with Store.open(url) as store:
             host, port = listening.getsockname()[:2]
             shown, archive = Showing(lab, urls, store, web, f"http://{host}:{port}/"), Archive(url)
+            bundles = Bundles(url, Path(folder) / "signing.key")
             try:
-                async with serving(reading(shown, archive), listening):
+                async with serving(reading(shown, archive, bundles), listening):
                     yield shown
             finally:
+                await bundles.aclose()
                 await archive.aclose()

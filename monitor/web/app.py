@@ -22,6 +22,7 @@ from monitor.config import WebConfig
 from monitor.web import badge, feed, guard, readers
 from monitor.web.api.routes import PREFIX, api, refused
 from monitor.web.archive import Archive
+from monitor.web.bundles import Bundles
 from monitor.web.headers import Secured
 from monitor.web.live import News
 from monitor.web.metrics import Metered, metrics
@@ -59,8 +60,12 @@ class Served(Metered, Probing, Watching, Protocol):
         """Read the configuration again: None, or the line that says what is wrong with it."""
 
 
-def app(service: Served, archive: Archive | None = None, *, per_minute: int = readers.PER_MINUTE) -> Starlette:
-    """The ASGI application. archive: what pages and data are read from. per_minute: requests of one reader."""
+def app(
+    service: Served, archive: Archive | None = None, bundles: Bundles | None = None, *,
+    per_minute: int = readers.PER_MINUTE,
+) -> Starlette:  # fmt: skip
+    """The ASGI application. archive: what pages and data are read from. bundles: of evidence. per_minute: requests of one
+    reader."""
 
     async def healthz(request: Request) -> Response:
         refusal = guard.watching(request, service.web)
@@ -87,16 +92,17 @@ def app(service: Served, archive: Archive | None = None, *, per_minute: int = re
     ]
     if archive is None:
         return _dressed(own, service.web, per_minute)
-    return reading(service, archive, own, per_minute=per_minute)
+    return reading(service, archive, bundles, own, per_minute=per_minute)
 
 
 def reading(
-    watching: Watching, archive: Archive, more: Sequence[BaseRoute] = (), *, per_minute: int = readers.PER_MINUTE
-) -> Starlette:
+    watching: Watching, archive: Archive, bundles: Bundles | None = None, more: Sequence[BaseRoute] = (), *,
+    per_minute: int = readers.PER_MINUTE,
+) -> Starlette:  # fmt: skip
     """Pages and data for readers. more: the service's own routes, which the demo does not have."""
     web = watching.web
-    whole = Pages(archive, watching)
-    published = Pages(Published(archive), PublishedScope(watching))
+    whole = Pages(archive, watching, bundles)
+    published = Pages(Published(archive), PublishedScope(watching), bundles)
     news = News(whole if web.public is None else published)
     inner = {False: _told(whole, news, web), True: _told(published, news, web)}
 

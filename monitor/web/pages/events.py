@@ -102,6 +102,7 @@ async def event(pages: Pages, request: Request) -> Response:
         request, "event.html", event=one, since=since.get(one.id), behind=behind,
         incident=together, opened_too=since,
         doubts=doubts.of_event(said, one, behind.heads), download=_download(one),
+        has_bundle=one.confidence > 0 and pages.bundles is not None,
         history=history.history(said, said.text("Before, during and after"), bands, [one], shown),
     )  # fmt: skip
 
@@ -146,5 +147,5 @@ async def incident(pages: Pages, request: Request) -> Response:
         networks=list(networks.values()), since=await pages.archive.opened(one.events), surest=surest,
         measurements=sum(event.measurements for event in one.events), probes=probes(one.events),
         telling=(await _behind(pages, surest)).telling if surest else None,
-        doubts=doubts.of_incident(pages.words(request), one),
+        doubts=doubts.of_incident(pages.words(request), one), has_bundle=bool(one.events) and pages.bundles is not None,
     )  # fmt: skip

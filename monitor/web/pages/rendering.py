@@ -17,6 +17,7 @@ from monitor import __version__
 from monitor.language import Words, available, choose, words
 from monitor.models import Network, Status
 from monitor.web.archive import Archive
+from monitor.web.bundles import Bundles
 from monitor.web.headers import cached
 from monitor.web.pages import sentences
 from monitor.web.pages.whole import Overview
@@ -58,8 +59,9 @@ class Files:
 class Pages:
     """What pages are made from, and how."""
 
-    def __init__(self, archive: Archive, watching: Watching) -> None:
-        self.archive, self.watching = archive, watching
+    def __init__(self, archive: Archive, watching: Watching, bundles: Bundles | None = None) -> None:
+        """bundles: of evidence, where they can be made."""
+        self.archive, self.watching, self.bundles = archive, watching, bundles
         self.overview = Overview(archive, watching)
         self.files = Files()
 

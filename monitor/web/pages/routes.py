@@ -10,8 +10,10 @@ from starlette.routing import BaseRoute, Route
 from monitor.store import StoreError
 from monitor.web.api.page import open_data
 from monitor.web.archive import Busy
+from monitor.web.bundles import NotMade
 from monitor.web.headers import cached
 from monitor.web.live import News, live
+from monitor.web.pages import evidence
 from monitor.web.pages.about import about
 from monitor.web.pages.events import event, events, incident
 from monitor.web.pages.measurement import measurement
@@ -31,7 +33,9 @@ PAGES: dict[str, Page] = {
     "/networks/{network}": network,
     "/events": events,
     "/events/{id}": event,
+    "/events/{id}/evidence.zip": evidence.of_event,
     "/incidents/{id}": incident,
+    "/incidents/{id}/evidence.zip": evidence.of_incident,
     "/measurements/{id:path}": measurement,
     "/methods": methods,
     "/about": about,
@@ -68,6 +72,8 @@ def _guarded(pages: Pages, page: Page) -> Callable[[Request], Awaitable[Response
             return pages.trouble(request, HTTPStatus.TOO_MANY_REQUESTS)
         except StoreError:
             return pages.trouble(request, HTTPStatus.SERVICE_UNAVAILABLE)
+        except NotMade:
+            return pages.trouble(request, HTTPStatus.INTERNAL_SERVER_ERROR)
 
     return answer
 

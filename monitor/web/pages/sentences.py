@@ -199,6 +199,11 @@ def trouble(words: Words, status: HTTPStatus) -> tuple[str, str]:
         )
     if status is HTTPStatus.TOO_MANY_REQUESTS:
         return words.text("Too many readers at once"), words.text("Please try again in a moment.")
+    if status is HTTPStatus.INTERNAL_SERVER_ERROR:
+        return words.text("The evidence could not be bundled"), words.text(
+            "Whoever runs this finds the reason in the log, and can make the bundle with `almenara report`. "
+            "The measurements are there all the same: this page's address leads to them without its last part."
+        )
     return words.text("The store cannot be read"), words.text(
         "What was measured cannot be read at the moment. This says nothing about any site. Please try again later."
     )

@@ -1,0 +1,39 @@
+"""`/events/ID/evidence.zip`, `/incidents/ID/evidence.zip`: all that is behind it, signed, to take along."""
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+
+from monitor.evidence.order import name_of
+from monitor.models import Event, Incident
+from monitor.web.headers import DATA_POLICY
+from monitor.web.pages.rendering import Missing, Pages
+
+
+async def of_event(pages: Pages, request: Request) -> Response:
+    """GET."""
+    one = await pages.archive.event(request.path_params["id"])
+    if one is None or one.confidence <= 0:
+        raise Missing
+    return await _answer(pages, request, one)
+
+
+async def of_incident(pages: Pages, request: Request) -> Response:
+    """GET."""
+    one = await pages.archive.incident(request.path_params["id"])
+    if one is None or not one.events:
+        raise Missing
+    return await _answer(pages, request, one)
+
+
+async def _answer(pages: Pages, request: Request, about: Event | Incident) -> Response:
+    if pages.bundles is None:
+        raise Missing
+    language = pages.words(request).code
+    file = await pages.bundles.of(about, language, resting=pages.archive.is_published)
+    headers = {
+        "Content-Language": language, "Vary": "Accept-Language, Cookie", "Cache-Control": "private, no-cache",
+        "Content-Security-Policy": DATA_POLICY,
+        "Content-Encoding": "identity",  # it is packed already, and a reader who was cut off goes on where that was
+    }  # fmt: skip
+    name = f"{name_of(about)}-{language}.zip"
+    return FileResponse(file, media_type="application/zip", headers=headers, filename=name)

@@ -1,0 +1,146 @@
+"""Evidence from the page: whoever reads of a block takes along what proves it, and learns nothing of who measured."""
+
+import stat
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+from evidence_cases import EVENT, SECRETS, fill, said, the_event, the_incident
+from html_checks import checked
+from web_cases import PUBLIC, Watched, served
+
+from monitor.store import Store
+
+INCIDENT = the_incident().id
+OF_EVENT, OF_INCIDENT = f"/events/{EVENT}/evidence.zip", f"/incidents/{INCIDENT}/evidence.zip"
+ANYWHERE = {"host": "almenara.example"}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("home")
+    fill(f"sqlite:{folder / 'almenara.db'}")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where the service has its temporary files."""
+    folder = tmp_path_factory.mktemp("scratch")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tempfile.tempdir", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def client(home: Path, scratch: Path) -> Iterator[httpx.Client]:
+    with served(f"sqlite:{home / 'almenara.db'}", Watched(public=PUBLIC), key=home / "signing.key") as client:
+        client.timeout = httpx.Timeout(100)
+        yield client
+
+
+@pytest.mark.parametrize(("page", "link"), [(f"/events/{EVENT}", OF_EVENT), (f"/incidents/{INCIDENT}", OF_INCIDENT)])
+def test_the_page_of_what_happened_leads_to_its_evidence(client: httpx.Client, page: str, link: str) -> None:
+    assert link in checked(client.get(page)).links()
+
+
+def test_what_is_downloaded_is_a_bundle_signed_by_the_operator(
+    client: httpx.Client, home: Path, tmp_path: Path
+) -> None:
+    answer = client.get(OF_EVENT, headers=ANYWHERE)
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/zip")
+    assert "attachment" in answer.headers["content-disposition"]
+    (file := tmp_path / "b.zip").write_bytes(answer.content)
+    assert said(file, str(home / "signing.pub"))[0] == 0
+    with zipfile.ZipFile(file) as bundle:
+        names = {name.partition("/")[2] for name in bundle.namelist()}
+        everything = b"".join(map(bundle.read, bundle.namelist()))
+    assert {"report.html", "report.pdf", "measurements.jsonl", "SHA256SUMS.minisig"} <= names
+    assert any(name.startswith("pages/") and name.endswith(".png") for name in names)
+    assert [secret for secret in SECRETS if secret.encode() in everything] == []
+
+
+def test_evidence_is_in_the_readers_language(client: httpx.Client, tmp_path: Path) -> None:
+    answer = client.get(OF_EVENT, headers={"accept-language": "es-VE"})
+    assert answer.headers["content-language"] == "es"
+    (file := tmp_path / "b.zip").write_bytes(answer.content)
+    with zipfile.ZipFile(file) as bundle:
+        report = next(name for name in bundle.namelist() if name.endswith("/report.html"))
+        assert "estuvo bloqueado en CANTV" in bundle.read(report).decode()
+
+
+def test_what_was_made_is_kept_for_a_while_and_a_download_that_broke_goes_on(
+    client: httpx.Client, scratch: Path
+) -> None:
+    whole = client.get(OF_EVENT)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in scratch.glob("almenara-*")] == [0o700]
+    assert client.get(OF_EVENT).content == whole.content
+    rest = client.get(OF_EVENT, headers={"range": "bytes=1000-", "if-range": whole.headers["etag"]})
+    assert (rest.status_code, rest.content) == (206, whole.content[1000:])
+
+
+def test_of_what_was_withdrawn_or_never_was_there_is_no_evidence(tmp_path: Path) -> None:
+    url = f"sqlite:{tmp_path / 'almenara.db'}"
+    with Store.open(url) as store:
+        store.save_events([the_event(confidence=0.0)])
+    with served(url, key=tmp_path / "signing.key") as client:
+        assert "evidence.zip" not in client.get(f"/events/{EVENT}").text
+        for path in (OF_EVENT, OF_INCIDENT, "/events/../evidence.zip", "/events/%2e%2e%2fx/evidence.zip"):
+            assert client.get(path).status_code == 404, path
+    assert not (tmp_path / "signing.key").exists()
+
+
+def test_a_key_that_others_can_read_signs_nothing_and_the_reader_is_told(home: Path, tmp_path: Path) -> None:
+    (key := tmp_path / "signing.key").write_text("anything")
+    key.chmod(0o644)
+    with served(f"sqlite:{home / 'almenara.db'}", key=key) as client:
+        answer = client.get(OF_EVENT)
+    assert answer.status_code == 500
+    assert "The evidence could not be bundled" in checked(answer).words
+    assert str(tmp_path) not in answer.text
+
+
+def test_who_comes_when_many_wait_is_turned_away_and_the_others_get_theirs(client: httpx.Client, home: Path) -> None:
+    with ThreadPoolExecutor(9) as at_once:
+        answers = list(at_once.map(client.get, [OF_INCIDENT] * 9))
+    assert {answer.status_code for answer in answers} == {200, 429}
+    assert len({answer.content for answer in answers if answer.status_code == 200}) == 1
+    assert client.get(f"/incidents/{INCIDENT}").status_code == 200
+
+
+def test_when_the_service_ends_nothing_goes_on_and_nothing_stays(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with served(f"sqlite:{home / 'almenara.db'}", key=home / "signing.key") as client:
+        asking = threading.Thread(target=broken_off, args=(client,))
+        asking.start()
+        while not (found := making()):
+            time.sleep(0.01)
+    asking.join()
+    assert list(tmp_path.iterdir()) == []
+    assert [pid for pid in found if pid in making()] == []
+
+
+def broken_off(client: httpx.Client) -> None:
+    with pytest.raises(httpx.HTTPError):
+        client.get(OF_EVENT)
+
+
+def making() -> list[int]:
+    """The processes of ours that make a bundle."""
+    tasks = Path("/proc/self/task").glob("*/children")
+    children = [int(pid) for task in tasks for pid in task.read_text().split()]
+    return [pid for pid in children if b"monitor.evidence.ordered" in _command(pid)]
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
