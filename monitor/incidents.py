@@ -28,7 +28,8 @@ def incidents(events: Iterable[Event], known: Iterable[Incident] = ()) -> list[I
     """The incidents of all events there are, in order of their start.
 
     known: as told before; an incident keeps its id while it keeps an event, and its revision grows when it changes. One
-    that has lost all its events, to another incident or because they were withdrawn, ends empty.
+    that has lost all its events, to another incident or because they were withdrawn, ends empty; and is itself again when
+    they are believed again.
     """
     # A withdrawn event is still in the store; nobody believes in it.
     blocking = {event.id: event for event in events if event.kind is Kind.BLOCKING and event.confidence > 0}
@@ -43,12 +44,13 @@ def incidents(events: Iterable[Event], known: Iterable[Incident] = ()) -> list[I
             fresh.append(cluster)
         else:
             told[same.id] = _grown(same, cluster)
+    named = {old.id: old for old in before}
+    for cluster in fresh:
+        id = _id(cluster, told)
+        told[id] = _grown(named[id], cluster) if id in named else _new(id, cluster)
     for old in before:
         if old.id not in told:
             told[old.id] = _left(old) if old.events else old
-    for cluster in fresh:
-        id = _id(cluster, told)
-        told[id] = _new(id, cluster)
     return sorted(told.values(), key=lambda incident: (incident.started, incident.id))
 
 

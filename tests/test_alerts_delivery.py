@@ -453,6 +453,36 @@ def test_alertmanager_fires_and_resolves_the_same_alert(store, tmp_path):
         asyncio.run(story(server))
 
 
+def test_a_site_that_comes_and_goes_does_not_flap_alertmanager(store, tmp_path):
+    """One alert: it resolves once, fires again under its name, and then its end must last."""
+    routes = {"route": {"receiver": "nobody"}, "receivers": [{"name": "nobody"}]}
+
+    async def story(server: Any) -> None:
+        told = Told(store, f"[{{to: 'alertmanager:{server.url}'}}]")
+
+        def firing() -> dict[str, str]:
+            return {one["labels"]["site"]: one["labels"]["event"] for one in server.ask("/api/v2/alerts")}
+
+        async with sending(told.sender):
+            told.happens(now_block())
+            await until(lambda: firing() == {SITE: f"event-{SITE}"})
+            told.happens(now_block(revision=2, ended=datetime.now(UTC)))
+            await until(lambda: firing() == {})
+            back = replace(now_block(started=datetime.now(UTC)), id="another")
+            told.happens(back)
+            await until(lambda: firing() == {SITE: f"event-{SITE}"})
+            for number in range(2, 8, 2):
+                told.happens(replace(back, revision=number, ended=datetime.now(UTC)))
+                told.happens(replace(back, revision=number + 1, confidence=0.0, ended=back.started))
+            told.happens(now_block("b.example"))
+            await until(lambda: "b.example" in firing())
+            assert firing()[SITE] == f"event-{SITE}"
+            assert len(told.rows()) == 4
+
+    with alertmanager(tmp_path, routes) as server:
+        asyncio.run(story(server))
+
+
 def test_alertmanager_is_reminded_of_what_goes_on(store, tmp_path, monkeypatch):
     from monitor.alerts import sender as module
 

@@ -146,12 +146,13 @@ def test_an_incident_that_falls_in_two_keeps_its_id_and_no_event_is_lost():
     assert incidents([event("a", 0, 2), event("b", 3)], parted) == parted
 
 
-def test_an_id_that_was_left_empty_is_not_given_again():
-    merged = incidents([event("a", 0), event("b", 4)], incidents([event("a", 0), event("b", 7)]))
+def test_an_incident_that_is_parted_from_another_again_is_itself_again():
+    known = incidents([event("a", 0), event("b", 7)])
+    merged = incidents([event("a", 0), event("b", 4)], known)
     assert together(merged) == ["ab", ""]
     parted = incidents([event("a", 0, 2), event("b", 4)], merged)
-    assert together(parted) == ["a", "b", ""]
-    assert len({incident.id for incident in parted}) == 3
+    assert together(parted) == ["a", "b"]
+    assert [incident.id for incident in parted] == [incident.id for incident in known]
 
 
 # --- what is denied ------------------------------------------------------------------------------------------------
@@ -165,6 +166,12 @@ def test_an_incident_whose_only_event_is_withdrawn_ends(stored):
     assert (incident.state, incident.ended, incident.events) == ("ended", hour(0), ())
     assert (incident.id, incident.revision) == (known[0].id, 2)
     assert incidents(left, [incident]) == [incident]
+
+
+def test_an_incident_that_is_believed_again_is_itself_again():
+    known = incidents([event("a", 0)])
+    [again] = incidents([event("a", 0)], incidents([withdrawn(event("a", 0))], known))
+    assert (again.id, again.revision, again.state, again.ended) == (known[0].id, 3, "updated", None)
 
 
 def test_an_incident_that_loses_one_of_its_events_says_so():

@@ -80,7 +80,7 @@ class _Deciding:
     def _recalled(self) -> _Told:
         stored = self._ground.threads(self._subscription.key, self._now - WINDOW)
         told = _Told(memories={one.id: threads.decoded(one.data) for one in stored}, before={}, held={})
-        if self._subscription.channel == "webhook":  # it is told of every change, in whatever order they arrive
+        if self._subscription.hears_all:  # in whatever order they arrive
             return told
         for delivery in self._ground.held_up(self._subscription.key, self._now):
             told.held.setdefault(delivery.thread, []).append(delivery.id)
@@ -113,7 +113,7 @@ class _Deciding:
 
     def _thread_of(self, subject: Subject, told: _Told) -> str:
         """Where it is told: its own thread, or one that it goes on in."""
-        if self._subscription.is_machine:
+        if self._subscription.hears_all:
             return subject.id
         own = [id for id, memory in told.memories.items() if subject.id in memory.incidents]
         returned = [id for id, memory in told.memories.items() if decisions.continues(memory, subject)]
@@ -135,7 +135,7 @@ class _Deciding:
 
     def _step(self, subject: Subject, memory: Memory | None, *, at_once: bool = False) -> Step | None:
         since = self._who.since
-        if self._subscription.is_machine:
+        if self._subscription.hears_all:
             return machines.decide(self._terms, subject, memory, self._now, since=since)
         at_once = at_once or bool(self._subscription.settings.digest)
         return decisions.decide(self._terms, subject, memory, self._now, since=since, at_once=at_once)
@@ -147,7 +147,7 @@ class _Deciding:
             self._keep(thread, step.memory)
             if step.what is not None:
                 parts.append(letters.part_of(thread, step, told.before.get(thread)))
-        for several in _sorted(parts, together=digest, machine=self._subscription.is_machine):
+        for several in _sorted(parts, together=digest, apart=self._subscription.hears_apart):
             self._add(letters.letter(self._subscription.key, several, self._now))
 
     def _keep(self, thread: str, memory: Memory) -> None:
@@ -184,11 +184,11 @@ def _subjects(incidents: Sequence[Incident], others: Sequence[Event], terms: Ter
     ]
 
 
-def _sorted(parts: Sequence[Part], *, together: bool, machine: bool) -> list[list[Part]]:
+def _sorted(parts: Sequence[Part], *, together: bool, apart: bool) -> list[list[Part]]:
     """The parts of each message: all in a digest; else one each, but of many that begin at once one in all."""
     if not parts:
         return []
-    if machine:
+    if apart:
         return [[part] for part in parts]
     fresh = [part for part in parts if part.what in (What.FIRST, What.OVER)]
     if together:

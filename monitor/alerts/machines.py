@@ -1,4 +1,4 @@
-"""What programs are told: every change at once, as it is; what to make of it is theirs."""
+"""What a webhook is told: every change at once, as it is; what to make of it is its program's."""
 
 from datetime import datetime
 

@@ -184,10 +184,10 @@ class Sender:
         outbox = self._store.outbox
         try:
             told = await asyncio.to_thread(outbox.open_threads, subscription.key)
-            pairs = [pair for thread in told for pair in threads.decoded(thread.data).pairs]
-            events = await asyncio.to_thread(outbox.events_named, pairs)
-            going_on = [event for event in events.values() if event.ended is None and event.confidence > 0]
-            await alertmanager.again(going_on, subscription)
+            pairs = [pair for thread in told for pair in threads.decoded(thread.data).pairs.values()]
+            going_on = [pair for pair in pairs if pair.ended is None]
+            events = await asyncio.to_thread(outbox.events_named, [pair.event for pair in going_on])
+            await alertmanager.again(going_on, events, subscription)
         except (StoreError, Undelivered):
             return  # the next message says so, or the next reminder does it
 

@@ -50,8 +50,13 @@ class Subscription(Struct, frozen=True, kw_only=True):
         return words(self.settings.language)
 
     @property
-    def is_machine(self) -> bool:
-        """Is it a program that is told, and no person?"""
+    def hears_all(self) -> bool:
+        """Is it told of every change, as it is? Else of what people would be told."""
+        return self.channel == "webhook"
+
+    @property
+    def hears_apart(self) -> bool:
+        """Has each thread a message of its own, always?"""
         return self.channel in OWN_CHANNELS
 
     def __repr__(self) -> str:
@@ -64,7 +69,7 @@ class Subscription(Struct, frozen=True, kw_only=True):
             kinds=frozenset(asked.kinds), sites=_hosts(asked.sites, sites) if asked.sites else None,
             networks=frozenset(_network(isp) for isp in asked.isps), countries=frozenset(asked.countries),
             confidence=minimum.confidence, probes=minimum.probes, duration_s=minimum.duration_s,
-            hold_s=asked.hold_s, gather_s=asked.gather_s,
+            hold_s=asked.hold_s, gather_s=0.0 if self.channel == "alertmanager" else asked.gather_s,
         )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class Told(Struct, frozen=True, kw_only=True):
     """A site on a network, as it was told last. returns: how often it came back after it was told as over, or as untrue.
 
     denied: it was told to be untrue, when `ended` says. doubted: since when nobody believes in it, which was not told.
-    The others as the event had them.
+    named: the pair's first event in the thread. The others as the event had them.
     """
 
     event: str
@@ -56,6 +56,7 @@ class Told(Struct, frozen=True, kw_only=True):
     confidence: float = 0.0
     measurements: int = 0
     probes: int = 0
+    named: str = ""
 
 
 class Memory(Struct, frozen=True, kw_only=True):
@@ -130,6 +131,7 @@ def told(event: Event, before: Told | None = None) -> Told:
         event=event.id, site=event.site, network=event.network, ended=event.ended, kind=event.kind,
         methods=tuple(dict.fromkeys((*known, *event.methods))), returns=before.returns if before else 0,
         started=event.started, confidence=event.confidence, measurements=event.measurements, probes=event.probes,
+        named=before.named if before else event.id,
     )  # fmt: skip
 
 
