@@ -93,14 +93,16 @@ async def _run(config: Config, file: Path | None, *, send_test: bool) -> int:
 
 async def _told(subscriptions: Sequence[Subscription], *, send_test: bool, w: Words) -> bool:
     """Who would be told of events; with send_test, whether a test reached all of them."""
-    for one in () if send_test else subscriptions:
-        _say(w.text("Alerts go to {name}; --send-test tries it", name=one.key))
-    outcomes = await trial.tried(subscriptions) if send_test else []
+    outcomes = await (trial.tried if send_test else trial.understood)(subscriptions)
     for name, problem in outcomes:
-        said = w.text("A test went to {name}", name=name)
-        if problem is not None:
-            said = w.text("A test did not reach {name}: {problem}", name=name, problem=problem_words(w, problem))
-        _say(said)
+        if problem is None and send_test:
+            _say(w.text("A test went to {name}", name=name))
+        elif problem is None:
+            _say(w.text("Alerts go to {name}; --send-test tries it", name=name))
+        elif send_test:
+            _say(w.text("A test did not reach {name}: {problem}", name=name, problem=problem_words(w, problem)))
+        else:
+            _say(w.text("{name} cannot be told anything: {problem}", name=name, problem=problem_words(w, problem)))
     return all(problem is None for _, problem in outcomes)
 
 

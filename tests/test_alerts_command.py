@@ -204,6 +204,22 @@ def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path, almenara):
     assert "Nothing has happened." in chat["message"]
 
 
+def test_a_channel_that_there_is_not_is_told_without_sending_anything(tmp_path, almenara):
+    with webhook() as well:
+        text = (
+            "sites: ['https://a.example/']\nvantages: [{name: here, resolvers: ['127.0.0.1:1']}]\nnetwork: {lookup: false}\n"
+            "control: {helpers: [], resolvers: []}\nmeasure: {timeout: 1s}\n"
+            f"alerts: [{{to: 'nosuch://x', name: ill}}, {{to: 'json://127.0.0.1:{well.port}/', name: well}}]\n"
+        )
+        (tmp_path / "probes.yaml").write_text(text)
+        done = almenara(tmp_path, "check")
+        assert well.requests == []
+    lines = done.out.splitlines()
+    assert done.code == 1
+    assert "ill cannot be told anything: expected a URL that Apprise understands" in lines
+    assert "Alerts go to well; --send-test tries it" in lines
+
+
 def test_the_service_does_not_begin_without_a_secret_that_is_to_be_there(tmp_path, almenara):
     """What is wrong with alerts is told when it starts, not when the first of them is due."""
     text = "consent: true\nweb: {listen: '127.0.0.1:39105'}\n"

@@ -299,6 +299,17 @@ def test_a_mistake_in_deciding_costs_no_event_and_is_told(store, log):
     assert any("a bug in this program, while deciding on alerts" in line for line in log)
 
 
+def test_the_service_says_of_a_channel_that_there_is_not_before_the_first_block(store, log):
+    async def story() -> None:
+        alerts = Alerts(store)
+        alerts.subscriptions = configured("[{to: 'nosuch://x', name: desk}, {to: 'json://127.0.0.1:9/', name: well}]")
+        alerts.arrange(())
+        await until(lambda: any("desk cannot be told anything: expected a URL" in line for line in log))
+
+    asyncio.run(story())
+    assert not any("well" in line for line in log)
+
+
 def test_a_subscription_that_is_gone_gets_nothing(store):
     async def story(hook: Webhook) -> None:
         told = Told(store, f"[{{to: 'webhook:{hook.url}'}}]")

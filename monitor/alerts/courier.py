@@ -72,6 +72,8 @@ def _problem(order: Order) -> str | None:
     service = apprise.Apprise.instantiate(order.url, asset=asset, suppress_exceptions=True)
     if service is None:
         return "expected a URL that Apprise understands"
+    if order.only_read:
+        return None
     body, title, form = order.short, "", apprise.NotifyFormat.TEXT
     if isinstance(service, NotifyEmail):
         service.headers.update(_headers(order))

@@ -4,7 +4,10 @@ from msgspec import Struct
 
 
 class Order(Struct, frozen=True, kw_only=True):
-    """What the process is to send. thread, delivery: for mail's headers. proxy: nothing may leave but through it."""
+    """What the process is to send. thread, delivery: for mail's headers. proxy: nothing may leave but through it.
+
+    only_read: nothing is sent; whether the URL can be understood.
+    """
 
     url: str
     proxy: str | None
@@ -13,6 +16,7 @@ class Order(Struct, frozen=True, kw_only=True):
     html: str
     thread: str
     delivery: str
+    only_read: bool = False
 
 
 class Outcome(Struct, frozen=True, kw_only=True):

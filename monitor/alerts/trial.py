@@ -1,4 +1,4 @@
-"""`almenara check --send-test`: a test through every channel, at once, and what became of each."""
+"""`almenara check`: whether each channel is one; with --send-test, a test through all at once, and what became of each."""
 
 import asyncio
 import secrets
@@ -17,6 +17,11 @@ async def tried(subscriptions: Sequence[Subscription]) -> list[tuple[str, str | 
     """The name of each, and why the test did not arrive; None: it did."""
     outcomes = await asyncio.gather(*map(_problem, subscriptions))
     return [(one.key, problem) for one, problem in zip(subscriptions, outcomes, strict=True)]
+
+
+async def understood(subscriptions: Sequence[Subscription]) -> list[tuple[str, str | None]]:
+    """The name of each, and why nothing can be sent there; None: that is not known to be so. Nothing is sent."""
+    return [(one.key, await choice.understood(one)) for one in subscriptions]  # one after the other: each is a process
 
 
 async def _problem(subscription: Subscription) -> str | None:

@@ -33,6 +33,17 @@ async def send(letter: Letter, subscription: Subscription) -> None:
         raise Undelivered(outcome.problem)
 
 
+async def understood(subscription: Subscription) -> str | None:
+    """Why its URL is none that Apprise can send to; None: it is one, as far as that can be told without sending."""
+    order = Order(
+        url=subscription.url, proxy=None, subject="", short="", html="", thread="", delivery="", only_read=True
+    )  # fmt: skip
+    try:
+        return (await _carried(order)).problem
+    except Undelivered as exc:
+        return str(exc)
+
+
 async def _carried(order: Order) -> Outcome:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "monitor.alerts.courier", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
