@@ -200,7 +200,8 @@ def test_a_badge_says_how_the_site_is_on_how_many_networks_and_as_of_when(
 ) -> None:
     path = f"/sites/{SITES[0]}/badge.svg"
     blocked = verdict(Status.BLOCKED, ("dns.nxdomain",))
-    store[0].append([small(10, started=NOW - HOUR / 2, vantage="b", network=NETWORKS[1], verdict=blocked)])
+    elsewhere = small(10, started=NOW - HOUR / 2, vantage="b", network=NETWORKS[1], verdict=blocked)
+    store[0].append([small(9, started=NOW - HOUR), elsewhere])
     shown = words(picture(client, path))
     assert re.fullmatch(rf"{SITES[0]} \| blocked on 1 of 2 networks \| .*UTC", shown), shown
     assert "blocked" not in words(picture(client, path, **{"accept-language": "es"}))

@@ -171,7 +171,8 @@ class Archive:
     async def opened(self, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
         """By id, those that the newest results no longer show, and do not end yet: since when, and how many results."""
         active = [event for event in events if event.ended is None]
-        return await self._read(opened, active) if active else {}
+        perhaps = _perhaps_open(active, await self.latest()) if active else []
+        return await self._read(opened, perhaps) if perhaps else {}
 
     async def incidents(self, wanted: WantedEvents) -> list[Incident]:
         """In order of (started, id)."""
@@ -269,6 +270,19 @@ class _Now:
             self._order = sorted(self._known.values(), key=lambda one: (one.site, one.url, one.vantage))
         self._mark = mark if anew else max(self._mark, mark)
         return self._order
+
+
+def _perhaps_open(events: Sequence[Event], latest: Sequence[Latest]) -> list[Event]:
+    """Without those whose newest verdict says that they are not: nothing more is read of these."""
+    sites = {event.site for event in events}
+    newest: dict[tuple[str | None, int | None], Latest] = {}
+    for one in latest:
+        if one.site in sites or None in sites:
+            for key in ((one.site, one.network.asn), (one.site, None), (None, one.network.asn)):
+                if key not in newest or newest[key].started < one.started:
+                    newest[key] = one
+    found = [(event, newest.get((event.site, event.network.asn if event.network else None))) for event in events]
+    return [event for event, one in found if one is None or one.verdict.status in (Status.OK, Status.INCONCLUSIVE)]
 
 
 def _short(wanted: Wanted) -> bool:
