@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -22,11 +21,11 @@ from monitor.events import Minimum, detect
 from monitor.language import here
 from monitor.messages import N_, Said
 from monitor.models import Event, Kind, Network, Point, Status
+from monitor.show import PIPE_WIDTH, results_console
 from monitor.wording import told
 
 _LONGEST = 255  # characters of a site, a probe, a method: a name of the DNS has no more
 _MOST_METHODS = 32
-_PIPE_WIDTH = 1000  # columns where there is no terminal to fit into: nothing is wrapped or cut
 _LARGEST_ASN = 2**32 - 1
 _EARLIEST, _LATEST = datetime(2000, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
 _KINDS = {
@@ -202,9 +201,7 @@ def _print_json(events: Sequence[Event]) -> None:
 
 def _print_table(events: Sequence[Event]) -> None:
     """A line for each, or where the terminal is too narrow for that a few."""
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_PIPE_WIDTH)
+    console = results_console()
     if not events:
         console.print(here().text("no events"), style="dim")
         return
@@ -215,7 +212,7 @@ def _print_table(events: Sequence[Event]) -> None:
         column.no_wrap = True
     for event, row in zip(events, rows, strict=True):
         table.add_row(*map(_shown, row.values()), style=_KINDS[event.kind])
-    unbounded = console.options.update(max_width=_PIPE_WIDTH)
+    unbounded = console.options.update(max_width=PIPE_WIDTH)
     fits = console.measure(table, options=unbounded).maximum <= console.width
     console.print(table if fits else _stacked(events, rows))
 

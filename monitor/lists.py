@@ -15,7 +15,6 @@ from pathlib import Path
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -26,7 +25,7 @@ from monitor.config_yaml import ConfigError, one_line
 from monitor.language import Words, here
 from monitor.messages import N_, Said
 from monitor.schedule import every_s
-from monitor.show import printable
+from monitor.show import printable, results_console
 from monitor.sites import MAX_LIST_BYTES, ListUnavailable, distinct, list_text, site_name, sites_in
 from monitor.urls import bare
 
@@ -160,7 +159,7 @@ def run(config: Config, *, approve: Sequence[str], json: bool) -> int:
         for site, state in rows:
             told = Text(w.gettext(_STATES[state]), style="yellow" if state == "waiting" else "")
             table.add_row(*_cells(site, config), told)
-        Console(file=sys.stdout, highlight=False).print(table)
+        results_console().print(table)
     if config.schedule.budget is not None:
         limit = amount(config.schedule.budget)
         _warn(w.text("every: as configured; a budget of {limit} a day may make it longer", limit=limit))

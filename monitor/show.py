@@ -10,6 +10,8 @@ from rich.text import Text
 from monitor.language import ENGLISH, Words, here
 from monitor.models import Measurement, Status, Verdict
 
+PIPE_WIDTH = 1000  # columns where there is no terminal to fit into
+
 # Shape and word beside the colour: not everyone sees colours, not every terminal has them.
 SHAPES = {
     Status.OK: ("✓", "green"),
@@ -49,6 +51,18 @@ def how_sure(verdict: Verdict | None, w: Words = ENGLISH) -> str:
         return ""
     sure = sureness(verdict.confidence, w)
     return w.text("{share} confirmed", share=sure) if verdict.confirmed else sure
+
+
+class _Results(Console):
+    def on_broken_pipe(self) -> None:
+        """The BrokenPipeError that rich is handling: it would end the process, in the middle of a loop too."""
+        raise
+
+
+def results_console() -> Console:
+    """For results that are printed as a whole: in a pipe nothing is wrapped."""
+    console = _Results(file=sys.stdout, highlight=False)
+    return console if console.is_terminal else _Results(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
 
 
 def printable(text: str, width: int) -> str:

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -19,12 +18,11 @@ from monitor.config import Config
 from monitor.language import Words, here
 from monitor.messages import N_
 from monitor.moments import local_and_utc
-from monitor.show import printable
+from monitor.show import printable, results_console
 from monitor.store import Delivery, Sending, Store, locate
 from monitor.wording import instant
 
 MOST = 50
-PIPE_WIDTH = 1000
 STATES = {
     Sending.WAITING: ("…", N_("waiting"), "yellow"),
     Sending.SENT: ("✓", N_("sent"), "green"),
@@ -71,7 +69,7 @@ def _list(store: Store, state: str | None, *, json: bool) -> int:
         none = words.text("no alert is in that state") if state else words.text("no alert so far")
         sys.stderr.write(f"almenara: {none}\n")
         return 0
-    _console().print(_table(found, words))
+    results_console().print(_table(found, words))
     return 0
 
 
@@ -139,8 +137,3 @@ def _table(found: Sequence[Delivery], words: Words) -> Table:
             str(one.attempts), printable(problem_words(words, one.error), 60), one.id,
         )  # fmt: skip
     return table
-
-
-def _console() -> Console:
-    console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=PIPE_WIDTH)

@@ -7,16 +7,13 @@ techniques stand for those that are in use, not for who used which on that night
 
 import asyncio
 import secrets
+import signal
 import sys
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack
 from typing import Any
 
 from msgspec import Struct
-from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from monitor.lab.box import Lab
@@ -24,15 +21,16 @@ from monitor.lab.draw import draw
 from monitor.lab.namespaces import LabError
 from monitor.lab.scenario import Page
 from monitor.lab.showing import Showing, showing
+from monitor.lab.stage import Stage
 from monitor.lab.table import prober_on
 from monitor.language import here
 from monitor.measure import Prober
 from monitor.messages import N_
-from monitor.models import Measurement, Status, Verdict
-from monitor.show import counts_text, how_sure, status_text
+from monitor.show import results_console
+from monitor.signals import until_signal
 from monitor.steps.tls import client_context
 
-ISPS = {"cantv": "CANTV", "movilnet": "Movilnet"}
+ISPS = ("cantv", "movilnet")
 _PLAIN = Page(scheme="http", https_side=True)
 _LONG = Page(size=(90_000, 160_000), gzip=False)
 SITES = {
@@ -84,31 +82,33 @@ ACTS = (
 
 
 def run(*, once: bool, seed: int | None) -> int:
-    """Show the demo; 1 where the lab cannot run here."""
+    """Show the demo; 1 where the lab cannot run here. KeyboardInterrupt for Ctrl-C; another signal's code as shells count."""
     drawn = secrets.randbelow(1_000_000) if seed is None else seed
-    console = Console(highlight=False)
+    console = results_console()
     try:
-        with ExitStack() as ends:
-            lab = ends.enter_context(Lab(draw(drawn, sites=SITES)))
+        with Lab(draw(drawn, sites=SITES)) as lab:
             lab.start_helper()
             story = Story(lab, console)
-            asyncio.run(story.once() if once else story.live())
+            ended = asyncio.run(until_signal(story.once() if once else story.live()))
     except LabError as exc:
         sys.stderr.write(f"almenara: {here().text('the lab cannot run here: {problem}', problem=exc)}\n")
         return 1
+    if ended is signal.SIGINT:
+        raise KeyboardInterrupt
+    if ended:
+        return 128 + ended
     again = here().text("seed {seed}: --seed {seed} draws the same addresses, delays and pages again", seed=drawn)
     console.print(Text(again, style="dim"))
     return 0
 
 
 class Story:
-    """The acts, the measurements, and the matrix that shows them."""
+    """The acts, the measurements, and the stage that shows them."""
 
     def __init__(self, lab: Lab, console: Console) -> None:
-        self._lab, self._console, self._words = lab, console, here()
+        self._lab, self._words = lab, here()
         self._urls = {name: lab.world.sites[name].url for name in SITES}
-        self._found: dict[tuple[str, str], Verdict] = {}
-        self._told: list[str] = []
+        self._stage = Stage(console, [lab.isps[name] for name in ISPS], tuple(SITES))
         self._slots = asyncio.Semaphore(16)
         self._page: Showing | None = None
 
@@ -117,19 +117,17 @@ class Story:
         for act in ACTS:
             self._perform(act)
         async with AsyncExitStack() as open_until:
-            probers = self._probers(open_until)
-            await asyncio.gather(*(self._measure(*pair) for pair in self._pairs(probers)))
-        self._console.print(self._matrix())
-        self._console.print(self._summary())
+            await self._round(self._probers(open_until))
+        self._stage.outcome()
 
     async def live(self) -> None:
         """Both ISPs open; then act after act, measured without a pause; a last look at everything; the summary."""
         async with AsyncExitStack() as open_until:
             probers = self._probers(open_until)
             self._page = await open_until.enter_async_context(showing(self._lab, self._urls))
-            with Live(self._screen(), console=self._console, refresh_per_second=4, get_renderable=self._screen):
-                self._tell(self._words.text("the page: {address}", address=self._page.address))
-                self._tell(self._words.text("15 January 2018: both ISPs are open"))
+            with self._stage.following():
+                self._stage.head(self._words.text("the page: {address}", address=self._page.address))
+                self._stage.tell(self._words.text("15 January 2018: both ISPs are open"))
                 await self._round(probers)
                 watching = asyncio.ensure_future(self._watch(probers))
                 try:
@@ -139,28 +137,23 @@ class Story:
                 finally:
                     watching.cancel()
                     await asyncio.gather(watching, return_exceptions=True)
-                self._tell(self._words.text("all is said and done: a last look"))
+                self._stage.tell(self._words.text("all is said and done: a last look"))
                 await self._round(probers)
-            self._console.print(self._summary())
-            await self._stay(probers)
+            self._stage.outcome()
+            if self._stage.is_followed:
+                await self._stay(probers, self._page.address)
 
-    async def _stay(self, probers: dict[str, Prober]) -> None:
+    async def _stay(self, probers: dict[str, Prober], address: str) -> None:
         """Go on for whoever looks at the page."""
-        if self._page and self._console.is_terminal:
-            self._console.print(
-                self._words.text("the page stays at {address} until Ctrl-C", address=self._page.address)
-            )
-            await self._watch(probers)
+        self._stage.say(self._words.text("the page stays at {address} until Ctrl-C", address=address))
+        await self._watch(probers)
 
     def _probers(self, open_until: AsyncExitStack) -> dict[str, Prober]:
         context = client_context(str(self._lab.ca_file))
         return {isp: prober_on(self._lab, isp, context, open_until) for isp in ISPS}
 
-    def _pairs(self, probers: dict[str, Prober]) -> Iterator[tuple[Prober, str]]:
-        return ((prober, name) for name in SITES for prober in probers.values())
-
     async def _round(self, probers: dict[str, Prober]) -> None:
-        await asyncio.gather(*(self._measure(*pair) for pair in self._pairs(probers)))
+        await asyncio.gather(*(self._measure(prober, name) for name in SITES for prober in probers.values()))
 
     async def _watch(self, probers: dict[str, Prober]) -> None:
         while True:
@@ -171,57 +164,9 @@ class Story:
             measurement = await prober.measure(self._urls[name])
         if self._page:
             await self._page.note(measurement)
-        self._note(prober.vantage.name, name, measurement)
-
-    def _note(self, isp: str, name: str, measurement: Measurement) -> None:
         assert measurement.verdict is not None
-        before = self._found.get((isp, name))
-        self._found[isp, name] = measurement.verdict
-        if before and (before.status, before.methods) != (measurement.verdict.status, measurement.verdict.methods):
-            status, methods = self._words.status(measurement.verdict.status), ", ".join(measurement.verdict.methods)
-            found = {"site": name, "isp": ISPS[isp], "status": status, "methods": methods}
-            self._tell(self._words.text("found: {site} on {isp} {status} {methods}", **found))
+        self._stage.note(prober.vantage.name, name, measurement.verdict)
 
     def _perform(self, act: Act) -> None:
         self._lab.censor(act.isp, act.technique, act.site, **act.parameters)
-        self._tell(f"{ISPS[act.isp]}: {self._words.gettext(act.told)}")
-
-    def _tell(self, line: str) -> None:
-        self._told.append(line)
-        if not self._console.is_terminal:
-            self._console.print(line)
-
-    def _screen(self) -> Group:
-        return Group(self._matrix(), *(Text("  " + line) for line in self._told[-8:]))
-
-    def _matrix(self) -> Table:
-        table = Table(
-            self._words.text("site"), *(f"{label} AS{self._lab.isps[isp].asn}" for isp, label in ISPS.items())
-        )
-        for name in SITES:
-            table.add_row(name, *(self._cell(self._found.get((isp, name))) for isp in ISPS))
-        return table
-
-    def _cell(self, verdict: Verdict | None) -> Text:
-        if verdict is None:
-            return Text("…", style="dim")
-        return Text("  ").join(
-            part
-            for part in (
-                status_text(verdict, self._words),
-                Text(", ".join(verdict.methods)),
-                Text(how_sure(verdict, self._words), style="dim"),
-            )
-            if part
-        )
-
-    def _summary(self) -> Text:
-        lines, w = [], self._words
-        for isp, label in ISPS.items():
-            here = {name: verdict for (on, name), verdict in self._found.items() if on == isp}
-            count = Counter(verdict.status for verdict in here.values())
-            lines.append(f"{label}: {counts_text(count, w)}")
-            for name, verdict in here.items():
-                if verdict.status is Status.BLOCKED:
-                    lines += [f"  {name}: {w.method_meaning(method)}" for method in verdict.methods]
-        return Text("\n".join(lines))
+        self._stage.tell(f"{self._lab.isps[act.isp].isp}: {self._words.gettext(act.told)}")

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,12 +25,13 @@ PERIOD_S = 60.0  # a round takes less
 class Showing:
     """What the demo measures, stored and concluded from as the service does. address: of the page."""
 
-    def __init__(self, lab: Lab, urls: Mapping[str, str], store: Store, web: WebConfig, address: str) -> None:
-        """urls: of each site."""
+    def __init__(
+        self, lab: Lab, urls: Mapping[str, str], store: Store, writer: Executor, web: WebConfig, address: str
+    ) -> None:
+        """urls: of each site. writer: of one thread."""
         self.web, self.address = web, address
-        self._store = store
+        self._store, self._writer = store, writer
         self._conclusions, _ = Conclusions.from_store(DetectConfig(), store)
-        self._turn = asyncio.Lock()
         self._scope = Scope(
             subjects=tuple(Subject(url=url, site=site, period_s=PERIOD_S) for site, url in urls.items()),
             places=tuple(
@@ -44,8 +46,7 @@ class Showing:
 
     async def note(self, measurement: Measurement) -> None:
         """Another result."""
-        async with self._turn:
-            await asyncio.to_thread(self._keep, measurement)
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._keep, measurement)
 
     def _keep(self, measurement: Measurement) -> None:
         self._store.append([measurement])
@@ -65,9 +66,10 @@ async def showing(lab: Lab, urls: Mapping[str, str]) -> AsyncIterator[Showing]:
         listening = opened(ANY_PORT)
     with listening, tempfile.TemporaryDirectory(prefix="almenara-demo-") as folder:
         url = f"sqlite:{Path(folder) / 'demo.db'}"
-        with Store.open(url) as store:
+        # The writer has ended before the store does, and the store before its folder goes.
+        with Store.open(url) as store, ThreadPoolExecutor(1) as writer:
             host, port = listening.getsockname()[:2]
-            shown, archive = Showing(lab, urls, store, web, f"http://{host}:{port}/"), Archive(url)
+            shown, archive = Showing(lab, urls, store, writer, web, f"http://{host}:{port}/"), Archive(url)
             bundles = Bundles(url, Path(folder) / "signing.key")
             try:
                 async with serving(reading(shown, archive, bundles), listening):

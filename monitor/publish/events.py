@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -27,7 +26,7 @@ from monitor.moments import length, local_and_utc
 from monitor.publish.behind import behind, named, points_of
 from monitor.publish.newest import opened
 from monitor.publish.options import between, read, site_named, told_if_unknown
-from monitor.show import counts_text, printable, status_text, sureness
+from monitor.show import counts_text, printable, results_console, status_text, sureness
 from monitor.store import Store, Wanted, locate
 from monitor.wording import headline, is_local, network_words, opened_words, told
 
@@ -45,7 +44,6 @@ NO_BLOCKING = {
 SHORT_ID = 12  # characters, as long as they tell the listed ones apart
 SHOWN = 20  # measurements of an event; `--json` has the ids of all
 Row = dict[str, list[Text]]  # column -> its words
-PIPE_WIDTH = 1000  # columns where there is no terminal to fit into: nothing is wrapped
 ROOMY = 130  # columns from which on an event fits into one line
 AS_ABOVE = "″"
 
@@ -132,9 +130,7 @@ def _write(line: bytes) -> None:
 
 def _print(parts: Callable[[bool], Iterable[Table | Text]]) -> None:
     """parts: told whether there is room for an event on each line."""
-    console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        console = Console(file=sys.stdout, highlight=False, width=PIPE_WIDTH)
+    console = results_console()
     for part in parts(console.width >= ROOMY):
         console.print(part)
     sys.stdout.flush()
