@@ -4,6 +4,7 @@ ruamel knows line numbers and YAML 1.2 (`NO` is text, `22:00` is text). Aliases,
 a configuration needs none, and they are how a small file becomes a large one.
 """
 
+import re
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -152,9 +153,14 @@ _PROBLEMS = (  # as ruamel tells them: those that people make most
     N_("did not find expected key"),
     N_("while scanning a quoted scalar"),
     N_("found unexpected end of stream"),
+    N_("but found another document"),
 )
+_UNCLOSED = {"]": N_("expected ',' or ']', but got {token}"), "}": N_("expected ',' or '}}', but got {token}")}
 
 
 def _problem(exc: MarkedYAMLError) -> Said:
     problem = str(exc.problem or exc.context or "")
-    return Said("expected YAML 1.2 ({problem})", problem=Said(problem) if problem in _PROBLEMS else problem)
+    told: Said | str = Said(problem) if problem in _PROBLEMS else problem
+    if unclosed := re.fullmatch(r"expected ',' or '([\]}])', but got (.*)", problem):
+        told = Said(_UNCLOSED[unclosed[1]], token=unclosed[2])
+    return Said("expected YAML 1.2 ({problem})", problem=told)

@@ -124,7 +124,7 @@ class NetworkDatabase:
             os.replace(beside, self._file)
             self._complaint = ""
         except (OSError, httpx.HTTPError, EOFError, zlib.error, DatabaseUnusable) as error:
-            problem = error if isinstance(error, DatabaseUnusable) else type(error).__name__
+            problem = error if isinstance(error, DatabaseUnusable) else system_errors.problem_behind(error)
             self._complain(
                 Said("it cannot be fetched ({problem}); the last good copy is used, or DNS", problem=problem)
             )

@@ -124,7 +124,9 @@ async def _fetch(url: str) -> bytes:
                 raise _unavailable(url, Said("expected a list, got status {status}", status=response.status_code))
             return await _bounded(response)
     except (httpx.HTTPError, httpx.InvalidURL, OSError) as exc:  # a TimeoutError is an OSError
-        raise _unavailable(url, Said("cannot be fetched ({problem})", problem=type(exc).__name__)) from None
+        raise _unavailable(
+            url, Said("cannot be fetched ({problem})", problem=system_errors.problem_behind(exc))
+        ) from None
 
 
 def _unavailable(url: str, problem: Said) -> ListUnavailable:

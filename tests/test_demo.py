@@ -107,6 +107,20 @@ def test_a_sentence_that_is_wrapped_stays_indented():
     assert all(line.startswith("  ") for line in told.splitlines())
 
 
+@pytest.mark.root
+def test_where_it_cannot_start_it_says_why_once_and_in_spanish():
+    no_device = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs none /dev/net && exec "$@"', "sh"]
+    command = [*no_device, sys.executable, "-m", "monitor", "demo", "--once"]
+    done = subprocess.run(
+        command, env=os.environ | {"LC_ALL": "es_VE.UTF-8"}, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "almenara: el laboratorio no puede funcionar aquí: /dev/net/tun: "
+        "el núcleo no tiene el dispositivo tun (modprobe tun)\n"
+    )
+
+
 # --- what is left of it ----------------------------------------------------------------------------------------------
 
 

@@ -204,5 +204,5 @@ def test_a_list_is_not_fetched_from_a_server_nobody_vouches_for(monkeypatch, tmp
             monkeypatch.delenv("SSL_CERT_FILE")
             await read_list(ListConfig(url=url))
 
-    with pytest.raises(ListUnavailable, match="ConnectError"):
+    with pytest.raises(ListUnavailable, match="its certificate is not valid"):
         asyncio.run(fetch())

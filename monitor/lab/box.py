@@ -28,9 +28,11 @@ from monitor.lab.namespaces import LabError
 from monitor.lab.policy import EVERYONE, LIES, Policy
 from monitor.lab.wire import SERVERS
 from monitor.lab.world import Line, World
+from monitor.messages import Said
 
 _PUBLIC_RESOLVERS = ("8.8.8.8", "1.1.1.1", "9.9.9.9")
 _STARTS_S = 15.0
+_ENDED = Said("a process of the lab has ended")
 
 
 class IspInfo(Struct, frozen=True, kw_only=True):
@@ -142,7 +144,7 @@ class Lab:
         assert child.stdout is not None
         port = child.stdout.readline().strip()
         if not port:
-            raise LabError("the proxy does not listen")
+            raise LabError(Said("the proxy does not listen"))
         return f"127.0.0.1:{port.decode()}"
 
     def carried(self) -> int:
@@ -256,7 +258,9 @@ class Lab:
     def _answer(self, child: subprocess.Popen[bytes]) -> dict[str, Any]:
         assert child.stdout is not None
         line = child.stdout.readline()
-        answer = cast(dict[str, Any], json.loads(line)) if line else {"error": "a process of the lab has ended"}
+        if not line:
+            raise LabError(_ENDED)
+        answer = cast(dict[str, Any], json.loads(line))
         if "error" in answer:
             raise LabError(answer["error"])
         return answer
@@ -274,7 +278,7 @@ class Lab:
         while listens not in Path(f"/proc/{child.pid}/net/tcp").read_text():
             if child.poll() is not None or time.monotonic() > deadline:
                 *_, last = os.pread(log, 1 << 16, 0).decode("utf-8", "replace").strip().split("\n")
-                raise LabError(f"the helper does not listen: {last}")
+                raise LabError(Said("the helper does not listen: {problem}", problem=last))
             time.sleep(0.05)
 
 
@@ -284,4 +288,4 @@ def _write(child: subprocess.Popen[bytes], line: bytes) -> None:
         child.stdin.write(line + b"\n")
         child.stdin.flush()
     except BrokenPipeError:
-        raise LabError("a process of the lab has ended") from None
+        raise LabError(_ENDED) from None

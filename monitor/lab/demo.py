@@ -91,7 +91,8 @@ def run(*, once: bool, seed: int | None) -> int:
             story = Story(lab, console)
             ended = asyncio.run(until_signal(story.once() if once else story.live()))
     except LabError as exc:
-        sys.stderr.write(f"almenara: {here().text('the lab cannot run here: {problem}', problem=exc)}\n")
+        why = here().text("the lab cannot run here: {problem}", problem=exc)
+        sys.stderr.write(f"almenara: {why}\n")
         return 1
     if ended is signal.SIGINT:
         raise KeyboardInterrupt

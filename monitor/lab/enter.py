@@ -4,6 +4,7 @@ import os
 import sys
 
 from monitor.lab.namespaces import LabError, die_with, enter
+from monitor.language import here
 
 _USAGE = "usage: python -m monitor.lab.enter NETNS [--die-with PID] -- COMMAND..."
 
@@ -24,7 +25,7 @@ def main(arguments: list[str]) -> int:
             die_with(int(options[2]))
         os.execvp(command[0], command)
     except (LabError, OSError) as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"{here().said(error)}\n")
         return 1
 
 

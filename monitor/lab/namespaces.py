@@ -9,7 +9,9 @@ import struct
 import sys
 from pathlib import Path
 
+from monitor import system_errors
 from monitor.lab import netlink
+from monitor.messages import N_, Said
 
 _NEWUSER, _NEWNET = 0x10000000, 0x40000000
 _SYS_ADMIN, _NET_ADMIN = 21, 12
@@ -19,6 +21,18 @@ _TUN_WITHOUT_HEADER = 0x0001 | 0x1000
 _TUN_DEVICE = "/dev/net/tun"
 _MTU = 1500
 _QUEUE = 5000  # packets: a burst must wait for the wire, not be lost
+
+_NO_ENTRY = N_("cannot enter the network namespace {path}: {problem}")
+_NO_USER_NAMESPACE = {
+    errno.EINVAL: N_("not without root: an unprivileged process must start it before any thread"),
+    errno.ENOSPC: N_("not without root: this machine allows no more user namespaces (user.max_user_namespaces)"),
+}
+_NO_TUN = {
+    errno.ENOENT: N_("the kernel has no tun device (modprobe tun)"),
+    errno.ENODEV: N_("the kernel has no tun device (modprobe tun)"),
+    errno.EACCES: N_("this user may not open it (root, or chmod a+rw)"),
+    errno.EPERM: N_("this container may not use it"),
+}
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -33,7 +47,7 @@ def prepare() -> None:
     Raises LabError. An unprivileged process must call it before it starts a thread.
     """
     if sys.platform != "linux":
-        raise LabError("the lab needs Linux: it is made of network namespaces")
+        raise LabError(Said("it needs Linux: it is made of network namespaces"))
     try:
         os.close(os.open(_TUN_DEVICE, os.O_RDWR))
     except OSError as error:
@@ -44,7 +58,7 @@ def prepare() -> None:
 
 def create(device: str = "wire0") -> tuple[int, int]:
     """Moves this process into a new network namespace with one tun device: (the namespace's fd, the device's fd)."""
-    _call(_libc.unshare(_NEWNET), "create a network namespace")
+    _call(_libc.unshare(_NEWNET), N_("cannot create a network namespace: {problem}"))
     namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         tun = os.open(_TUN_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -71,7 +85,8 @@ def furnish(addresses: tuple[str, ...], owned: tuple[str, ...] = (), *, routed: 
     try:
         netlink.apply(messages)
     except OSError as error:
-        raise LabError(f"cannot configure a network namespace: {error.strerror}") from None
+        problem = system_errors.problem(error)
+        raise LabError(Said("cannot configure a network namespace: {problem}", problem=problem)) from None
 
 
 def enter(path: str) -> None:
@@ -81,9 +96,9 @@ def enter(path: str) -> None:
     try:
         namespace = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise LabError(f"cannot open the network namespace {path}: {error.strerror}") from None
+        raise LabError(Said(_NO_ENTRY, path=path, problem=system_errors.problem(error))) from None
     try:
-        _call(_libc.setns(namespace, _NEWNET), f"enter the network namespace {path}")
+        _call(_libc.setns(namespace, _NEWNET), _NO_ENTRY, path=path)
     finally:
         os.close(namespace)
 
@@ -106,35 +121,34 @@ def _privileged() -> bool:
 def _enter_user_namespace() -> None:
     user, group = os.geteuid(), os.getegid()
     if _libc.unshare(_NEWUSER):
-        code = ctypes.get_errno()
-        reasons = {
-            errno.EINVAL: "an unprivileged process must start it before any thread",
-            errno.ENOSPC: "this machine allows no more user namespaces (user.max_user_namespaces)",
-        }
-        why = reasons.get(code, f"this machine does not allow user namespaces ({os.strerror(code)})")
-        raise LabError(f"the lab cannot run here without root: {why}")
+        error = _last_error()
+        known = _NO_USER_NAMESPACE.get(
+            error.errno or 0, N_("not without root: this machine allows no user namespaces ({problem})")
+        )
+        raise LabError(Said(known, problem=system_errors.problem(error)))
     try:
         Path("/proc/self/setgroups").write_text("deny")
         Path("/proc/self/gid_map").write_text(f"0 {group} 1")
         Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     except OSError as error:
+        problem = system_errors.problem(error)
         raise LabError(
-            f"the lab cannot run here without root: user namespaces are restricted ({error.strerror})"
+            Said("not without root: user namespaces are restricted here ({problem})", problem=problem)
         ) from None
     if not _privileged():
-        raise LabError("the lab cannot run here without root: user namespaces get no capabilities on this machine")
+        raise LabError(Said("not without root: user namespaces have no rights on this machine"))
 
 
 def _enter_user_namespace_of(path: str) -> None:
     parts = Path(path).parts
     if parts[:2] != ("/", "proc") or len(parts) < 3:
-        raise LabError(f"cannot enter the network namespace {path} without root")
+        raise LabError(Said("cannot enter the network namespace {path} without root", path=path))
     try:
         owner = os.open(f"/proc/{parts[2]}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        raise LabError(f"cannot enter the network namespace {path}: {error.strerror}") from None
+        raise LabError(Said(_NO_ENTRY, path=path, problem=system_errors.problem(error))) from None
     try:
-        _call(_libc.setns(owner, _NEWUSER), f"enter the user namespace of process {parts[2]}")
+        _call(_libc.setns(owner, _NEWUSER), _NO_ENTRY, path=path)
     finally:
         os.close(owner)
 
@@ -146,16 +160,17 @@ def _write_setting(name: str, value: str) -> None:
         return  # a machine with a read-only /proc/sys, or without IPv6: a little less exact, and still a lab
 
 
-def _tun_trouble(error: OSError) -> str:
-    hint = {
-        errno.ENOENT: "the kernel has no tun device (modprobe tun)",
-        errno.ENODEV: "the kernel has no tun device (modprobe tun)",
-        errno.EACCES: "this user may not open it (root, or chmod a+rw)",
-        errno.EPERM: "this container may not use it",
-    }.get(error.errno or 0, error.strerror)
-    return f"the lab cannot run here: {_TUN_DEVICE}: {hint}"
+def _tun_trouble(error: OSError) -> Said:
+    hint = _NO_TUN.get(error.errno or 0)
+    return Said("{device}: {problem}", device=_TUN_DEVICE, problem=Said(hint) if hint else system_errors.problem(error))
 
 
-def _call(result: int, what: str) -> None:
+def _call(result: int, message: str, **values: object) -> None:
+    """message: what cannot be done where the result is an error; it names the {problem}."""
     if result:
-        raise LabError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
+        raise LabError(Said(message, problem=system_errors.problem(_last_error()), **values))
+
+
+def _last_error() -> OSError:
+    code = ctypes.get_errno()
+    return OSError(code, os.strerror(code))

@@ -25,6 +25,7 @@ from monitor.lab.links import Link
 from monitor.lab.packets import Packet, readdressed
 from monitor.lab.policy import EVERYONE, LIES, Policy
 from monitor.lab.world import Host, World
+from monitor.language import here
 
 _PACKET = 2048  # bytes: more than the largest packet; reading costs what the buffer costs
 _COMMANDS = 65536  # bytes
@@ -253,7 +254,7 @@ def main() -> int:
     try:
         wire, spaces = build(msgspec.json.decode(first, type=World))
     except namespaces.LabError as error:
-        _say({"error": str(error)})
+        _say({"error": here().said(error)})
         return 1
     _say({"hosts": spaces})
     gc.collect()
