@@ -6,6 +6,7 @@ our address (DNS rebinding); and strangers, where a reverse proxy opens to the w
 
 import hmac
 import ipaddress
+import re
 import socket
 from collections.abc import Callable, Collection
 from urllib.parse import urlsplit
@@ -20,6 +21,13 @@ _FORWARDED = (
 )  # fmt: skip
 # Names that nobody can own on the internet, and so point at us from a page of his.
 _HOME_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".localhost")
+
+# RFC 9110, 7.2: an address in brackets or a name, and perhaps a port; nothing else, whatever libraries make of it.
+_ENDPOINT = re.compile(
+    r"(?:\[(?P<v6>[0-9a-f:.]{2,45}(?:%[\w.-]{1,40})?)\]|(?P<name>[\w.-]{1,254}))(?::(?P<port>\d{0,5}))?",
+    re.ASCII | re.IGNORECASE,
+)
+_USUAL_PORTS = ("", "80", "443")
 
 Checks = tuple[tuple[Callable[[Request], bool], str], ...]
 
@@ -46,7 +54,7 @@ def watching(request: Request, web: WebConfig) -> str | None:
         (lambda request: _named_as_known(request, _names(web)), "not by that host name: see web: hosts"),
         # What a proxy passes on by the name of this machine, the whole internet may have asked for.
         (
-            lambda request: _undisguised(request) or host_of(request.headers.get("host", "")) in web.hosts,
+            lambda request: _undisguised(request) or _asked_of(request) in web.hosts,
             "not through a proxy",
         ),
     )
@@ -89,7 +97,10 @@ def reading(request: Request, web: WebConfig) -> str | None:
 
 def is_public(request: Request, web: WebConfig) -> bool:
     """Is it asked for by the name under which everyone may read?"""
-    return web.public is not None and request.headers.get("host", "").lower() == urlsplit(web.public).netloc
+    if web.public is None:
+        return False
+    public, asked = urlsplit(web.public).netloc, _told_host(request)
+    return host_of(asked) == host_of(public) and _port_of(asked) == _port_of(public)
 
 
 def is_strangers(request: Request, web: WebConfig) -> bool:
@@ -100,7 +111,7 @@ def is_strangers(request: Request, web: WebConfig) -> bool:
     """
     if is_public(request, web) or not _undisguised(request):
         return True
-    return web.public is not None and host_of(request.headers.get("host", "")) not in web.hosts
+    return web.public is not None and _asked_of(request) not in web.hosts
 
 
 def _has_token(request: Request, web: WebConfig) -> bool:
@@ -118,7 +129,7 @@ def _listens_here(web: WebConfig) -> bool:
 
 def _named_for(web: WebConfig) -> Callable[[Request], bool]:
     if _listens_here(web):
-        return lambda request: _named_as_here(request) or host_of(request.headers.get("host", "")) in web.hosts
+        return lambda request: _named_as_here(request) or _asked_of(request) in web.hosts
     return lambda request: _named_as_known(request, _names(web))
 
 
@@ -129,13 +140,34 @@ def _visits(request: Request) -> bool:
 
 
 def host_of(endpoint: str) -> str:
-    """The host of HOST:PORT, lower-case and without brackets; "" where there is none, or more than that."""
-    if set(endpoint) & set("@/?#\\"):
+    """The host of HOST:PORT, lower-case and without brackets; "" where there is none, or more than that.
+
+    A name with a dot at its end is the same name; but one without any other would be a top-level domain, which somebody
+    owns, and not this network's machine of that name.
+    """
+    found = _ENDPOINT.fullmatch(endpoint)
+    if found is None:
         return ""
-    try:
-        return urlsplit(f"//{endpoint}").hostname or ""
-    except ValueError:
-        return ""
+    host = (found["v6"] or found["name"]).lower()
+    rooted = host.removesuffix(".")
+    return rooted if "." in rooted or rooted == "localhost" else host
+
+
+def _port_of(endpoint: str) -> str:
+    """The port of HOST:PORT; "" where it is one that nobody writes."""
+    found = _ENDPOINT.fullmatch(endpoint)
+    port = (found["port"] or "") if found else ""
+    return "" if port in _USUAL_PORTS else port
+
+
+def _told_host(request: Request) -> str:
+    """What a request says whom it asks; "" where it does not say, or says it twice."""
+    told = request.headers.getlist("host")
+    return told[0] if len(told) == 1 else ""
+
+
+def _asked_of(request: Request) -> str:
+    return host_of(_told_host(request))
 
 
 def is_loopback(text: str) -> bool:
@@ -166,13 +198,13 @@ def _undisguised(request: Request) -> bool:
 
 def _named_as_here(request: Request) -> bool:
     """A page that rebinds its own name to this machine still says its own name."""
-    host = host_of(request.headers.get("host", ""))
+    host = _asked_of(request)
     return host == "localhost" or is_loopback(host)
 
 
 def _named_as_known(request: Request, names: Collection[str]) -> bool:
     """The same, where others may ask: by an address, or by a name that no page on the internet can have."""
-    host = host_of(request.headers.get("host", ""))
+    host = _asked_of(request)
     return bool(host) and (_address(host) is not None or is_home_name(host) or host in names)
 
 
