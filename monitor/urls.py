@@ -51,6 +51,11 @@ def target(url: str) -> Target:
     return Target(url=str(parsed), scheme=parsed.scheme, host=host, port=port)
 
 
+def site_written(text: str) -> str:
+    """A site's name from its host, however that is written, or from a URL of it; BadUrl."""
+    return target(text if "://" in text else f"https://{text}/").site
+
+
 def bare(url: str) -> str:
     """A URL as it may be written in a log: scheme, host and path, without what may be a password or a key."""
     parts = urlsplit(url)

@@ -16,6 +16,7 @@ from store_cases import CANTV, NETWORKS, SITES, event, small, verdict
 from web_cases import PUBLIC, Watched, served
 
 from monitor.models import Event, Kind, Network, Status
+from monitor.sites import site_name
 from monitor.store import Store
 
 ATOM = "{http://www.w3.org/2005/Atom}"
@@ -241,3 +242,40 @@ def test_a_strangers_names_do_not_run_in_a_picture(store: tuple[Store, str]) -> 
             for range_ in ("day", "year", "%00", "'><script>"):
                 picture(client, f"{path}?range={range_}&lang=%3Cx%3E")
     assert hostile != CANTV
+
+
+# --- by which name -----------------------------------------------------------------------------------------------------
+
+IDN = site_name("https://www.periódico.example/")
+WRITTEN = [
+    "www.PERIÓDICO.example", "WWW.periódico.example.", IDN.upper(), f"{IDN}.", f"https://{IDN}/portada?x=1#y", f"{IDN}:443",
+    "https://www.Periódico.example:443/", f"http://{IDN}",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("written", WRITTEN)
+def test_a_site_is_the_same_however_its_name_is_written(store: tuple[Store, str], written: str) -> None:
+    store[0].append([small(9, site=IDN, url=f"https://{IDN}/", started=NOW - HOUR)])
+    store[0].save_events([began("f" * 16, 3, site=IDN)], [])
+    asked = quote(written, safe="")
+    with served(store[1], Watched(public=PUBLIC)) as client:
+        client.headers["accept-language"] = "en"
+        for path in ("feed.atom", "badge.svg", "chart.svg?range=day"):
+            plain, other = (client.get(f"/sites/{name}/{path}", headers=PUBLIC_HOST) for name in (IDN, asked))
+            assert (other.status_code, other.text) == (200, plain.text)
+        data = () if "://" in written else ("/api/v1/measurements", "/api/v1/events")  # whose schema knows hosts alone
+        for path in ("/feed.atom", *data):
+            plain, other = (client.get(path, params={"site": name}) for name in (IDN, written))
+            assert (other.status_code, other.text) == (200, plain.text)
+            assert "f" * 16 in plain.text or "measurements" in path
+            assert "a" * 16 not in plain.text
+        page = client.get(f"/sites/{asked}?range=day", follow_redirects=False)
+        assert (page.status_code, page.headers["location"]) == (308, f"/sites/{IDN}?range=day")
+
+
+@pytest.mark.parametrize("written", ["calm.example/x", "/calm.example", "calm.example//", "https://", "x@y z", "%00"])
+def test_what_names_no_site_is_not_found(client: httpx.Client, written: str) -> None:
+    for path in ("feed.atom", "badge.svg", "chart.svg", ""):
+        asked = f"/sites/{quote(written, safe='')}/{path}".removesuffix("/")
+        assert client.get(asked, headers=PUBLIC_HOST, follow_redirects=False).status_code == 404
+    assert client.get("/feed.atom", params={"site": written}).status_code == 404

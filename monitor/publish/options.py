@@ -13,7 +13,7 @@ from monitor.messages import N_, Said
 from monitor.moments import moment
 from monitor.show import printable
 from monitor.store import Store, Wanted
-from monitor.urls import BadUrl, target
+from monitor.urls import BadUrl, site_written
 
 T = TypeVar("T")
 
@@ -66,6 +66,6 @@ def told_if_unknown(store: Store, *, site: str | None = None, vantage: str | Non
 def site_named(text: str) -> str:
     """A site's name from its host or a URL of it; ValueError."""
     try:
-        return target(text if "://" in text else f"https://{text}/").site
+        return site_written(text)
     except BadUrl:
         raise ValueError(Said("expected a site such as www.example.org, got {value}", value=shown(text))) from None

@@ -21,6 +21,7 @@ from monitor.web.charts.bands import BRACKET, GAP, HEIGHT, Band, bands
 from monitor.web.charts.svg import LINE, element
 from monitor.web.headers import DATA_POLICY, cached
 from monitor.web.pages import sentences
+from monitor.web.pages.asked import site_kept
 from monitor.web.pages.matrix import ORDER, Cell
 from monitor.web.pages.periods import Period, buckets, period, spans, ticks
 from monitor.web.pages.rendering import Pages
@@ -57,8 +58,8 @@ def routes(pages: Pages) -> list[BaseRoute]:
     """Both pictures."""
     pictures = _Pictures(pages)
     return [
-        Route("/sites/{site}/badge.svg", pictures.badge, methods=["GET"]),
-        Route("/sites/{site}/chart.svg", pictures.chart, methods=["GET"]),
+        Route("/sites/{site:path}/badge.svg", pictures.badge, methods=["GET"]),
+        Route("/sites/{site:path}/chart.svg", pictures.chart, methods=["GET"]),
     ]
 
 
@@ -77,7 +78,8 @@ class _Pictures:
     async def _answer(self, request: Request, draw: Callable[[Request, str, Words], Awaitable[Markup]]) -> Response:
         words = self._pages.words(request)
         try:
-            drawn = await draw(request, request.path_params["site"], words)
+            site = await site_kept(self._pages.archive, request.path_params["site"])
+            drawn = await draw(request, site, words)
         except _Nobody:
             return PlainTextResponse("nothing is known of that site\n", status_code=404)
         except (Busy, StoreError):

@@ -19,7 +19,8 @@ from monitor.web.api.schema import LICENCE_URL
 from monitor.web.archive import Archive, Busy
 from monitor.web.headers import cached
 from monitor.web.pages import sentences
-from monitor.web.pages.rendering import Pages
+from monitor.web.pages.asked import site_kept
+from monitor.web.pages.rendering import Pages, site_path
 from monitor.web.strangers import line
 
 MOST = 50  # entries
@@ -47,7 +48,7 @@ def routes(pages: Pages, web: WebConfig) -> list[BaseRoute]:
     feeds = _Feeds(pages, web)
     return [
         Route("/feed.atom", feeds.of_all, methods=["GET"]),
-        Route("/sites/{site}/feed.atom", feeds.of_site, methods=["GET"]),
+        Route("/sites/{site:path}/feed.atom", feeds.of_site, methods=["GET"]),
         Route("/networks/asn{asn:int}/feed.atom", feeds.of_network, methods=["GET"]),
     ]
 
@@ -59,18 +60,25 @@ class _Feeds:
         self._authority = (urlsplit(web.public).hostname if web.public else None) or _PRIVATE
 
     async def of_all(self, request: Request) -> Response:
-        """Everything that happened."""
-        return await self._answer(request, Subject(path="/"))
+        """Everything that happened; or what happened to the site that `site` names."""
+        asked = request.query_params.get("site")
+        return await (self._of(request, asked) if asked else self._answer(request, Subject(path="/")))
 
     async def of_site(self, request: Request) -> Response:
         """What happened to a site."""
-        site = request.path_params["site"]
-        return await self._answer(request, Subject(path=f"/sites/{quote(site, safe=':')}", site=site))
+        return await self._of(request, request.path_params["site"])
 
     async def of_network(self, request: Request) -> Response:
         """What happened on a network."""
         asn = request.path_params["asn"]
         return await self._answer(request, Subject(path=f"/networks/asn{asn}", asn=asn))
+
+    async def _of(self, request: Request, written: str) -> Response:
+        try:
+            site = await site_kept(self._archive, written)
+        except (Busy, StoreError):
+            return _later()
+        return await self._answer(request, Subject(path=site_path(site), site=site))
 
     async def _answer(self, request: Request, subject: Subject) -> Response:
         try:
@@ -80,7 +88,7 @@ class _Feeds:
                 return PlainTextResponse("there is no such feed\n", status_code=404)
             since = await self._archive.opened([event for _, event in events])
         except (Busy, StoreError):
-            return PlainTextResponse("not now\n", status_code=503, headers={"Retry-After": "10"})
+            return _later()
         words = self._pages.words(request)
         body = self._written(words, subject, events, since)
         modified = _modified(events) if not since else {}  # what the newest results say changes no event
@@ -122,6 +130,10 @@ class _Feeds:
 
     def _tag(self, path: str) -> str:
         return f"tag:{self._authority},{_YEAR}:{path}"
+
+
+def _later() -> Response:
+    return PlainTextResponse("not now\n", status_code=503, headers={"Retry-After": "10"})
 
 
 async def _is_known(archive: Archive, subject: Subject) -> bool:

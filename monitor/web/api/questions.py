@@ -15,9 +15,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 
 from monitor.models import Kind, Status
-from monitor.sites import site_name
 from monitor.store import By
-from monitor.urls import BadUrl
+from monitor.urls import BadUrl, site_written
 from monitor.web.api import cursor
 from monitor.web.api.problems import Problem
 
@@ -198,7 +197,7 @@ def _with_host(question: Q) -> Q:
     if asked is UNSET:
         return question
     try:
-        return msgspec.structs.replace(question, site=site_name(f"https://{asked}/"))
+        return msgspec.structs.replace(question, site=site_written(asked))
     except BadUrl:
         raise Problem(400, f"Expected {_EXPECTED['site']}.", parameter="site") from None
 

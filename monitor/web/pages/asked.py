@@ -8,6 +8,9 @@ from starlette.requests import Request
 
 from monitor.language import Words
 from monitor.messages import N_
+from monitor.store import Wanted
+from monitor.urls import BadUrl, site_written
+from monitor.web.archive import Archive
 from monitor.web.strangers import line
 
 MOST_CHARACTERS = 100
@@ -35,6 +38,23 @@ def not_understood(words: Words, request: Request, choices: Mapping[str, Collect
             message = N_("The address asks for {key}={value}, which does not exist: it was left out.")
             left_out.append(words.text(message, key=key, value=line(text, 60)))
     return left_out
+
+
+def site_meant(written: str) -> str | None:
+    """A site's name from its host as somebody wrote it in an address, or a URL of it; None where it is neither."""
+    if "/" in written.removesuffix("/") and "://" not in written:
+        return None
+    try:
+        return site_written(written)
+    except BadUrl:
+        return None
+
+
+async def site_kept(archive: Archive, written: str) -> str:
+    """The name that a site is kept by, however it is written; as it is where it is no site's."""
+    if await archive.heads(Wanted(site=written), 1):
+        return written
+    return site_meant(written) or written
 
 
 @overload

@@ -10,9 +10,8 @@ from starlette.responses import Response
 from monitor.backing import counted, probes, supports
 from monitor.models import Event, Incident, Kind, Measurement
 from monitor.publish.newest import during, point_of
-from monitor.sites import site_name
 from monitor.store import Head, WantedEvents
-from monitor.urls import BadUrl
+from monitor.urls import BadUrl, site_written
 from monitor.web.pages import doubts, history
 from monitor.web.pages.asked import moment, not_understood, number, one_of, word
 from monitor.web.pages.matrix import NOWHERE
@@ -67,7 +66,7 @@ def _site(text: str) -> str | None:
     if not text:
         return None
     try:
-        return site_name(text if "//" in text else f"https://{text}/")
+        return site_written(text)
     except BadUrl:
         return text
 

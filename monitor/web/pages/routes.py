@@ -21,14 +21,14 @@ from monitor.web.pages.methods import methods
 from monitor.web.pages.network import network, networks
 from monitor.web.pages.now import now
 from monitor.web.pages.rendering import STATIC, Missing, Pages
-from monitor.web.pages.site import site, slashed
+from monitor.web.pages.site import elsewhere, site
 
 YEAR_S = 365 * 86_400
 Page = Callable[[Pages, Request], Awaitable[Response]]
 PAGES: dict[str, Page] = {
     "/": now,
     "/sites/{site}": site,
-    "/sites/{site}/": slashed,
+    "/sites/{site:path}": elsewhere,
     "/networks": networks,
     "/networks/{network}": network,
     "/events": events,

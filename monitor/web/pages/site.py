@@ -4,31 +4,30 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from monitor.language import Words
-from monitor.sites import site_name
 from monitor.store import Wanted, WantedEvents
-from monitor.urls import BadUrl
 from monitor.web.pages import history, times
-from monitor.web.pages.asked import moment, word
+from monitor.web.pages.asked import moment, site_meant, word
 from monitor.web.pages.periods import period
 from monitor.web.pages.rendering import Missing, Pages, site_path
 
 MOST_EVENTS = 30
-MOST_CHARACTERS = 261  # of a host with its port
 PERMANENTLY = 308
 
 
-async def slashed(_: Pages, request: Request) -> Response:
-    """GET, with a slash at the end."""
-    return RedirectResponse(_canonical(request) or site_path(request.path_params["site"]), PERMANENTLY)
+async def elsewhere(_: Pages, request: Request) -> Response:
+    """GET, with a slash at the end, or of a URL in place of its host."""
+    canonical = _canonical(request)
+    if canonical is None:
+        raise Missing
+    return RedirectResponse(canonical, PERMANENTLY)
 
 
 def _canonical(request: Request) -> str | None:
     """The page of the host as it is kept, with the same query; None where it is no host."""
-    try:
-        path = site_path(site_name(f"https://{request.path_params['site'][:MOST_CHARACTERS]}/"))
-    except BadUrl:
+    name = site_meant(request.path_params["site"])
+    if name is None:
         return None
-    return f"{path}?{request.url.query}" if request.url.query else path
+    return f"{site_path(name)}?{request.url.query}" if request.url.query else site_path(name)
 
 
 async def site(pages: Pages, request: Request) -> Response:
