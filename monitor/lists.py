@@ -186,7 +186,7 @@ def _told(site: SiteConfig, state: str, config: Config) -> dict[str, object]:
 
 
 def _cells(site: SiteConfig, config: Config) -> list[Text]:
-    texts = (site.url, site.name or "", ", ".join(site.tags), f"{every_s(site, config.schedule):g} s")
+    texts = (site.url, site.name or "", ", ".join(site.tags), here().span(every_s(site, config.schedule)))
     return [Text(printable(text, _URL_WIDTH)) for text in texts]
 
 

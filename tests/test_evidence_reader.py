@@ -148,7 +148,7 @@ def test_all_files_for_people_speak_the_language_of_the_bundle(spanish: Path) ->
     page = files["pages/page-01.txt"].decode()
     assert "Vista: descargada 36 veces por 12 mediciones\nRedes: CANTV\n" in page
     assert [line for line in page.splitlines() if line.startswith("---")] == [
-        "--- cabeceras ---", "--- palabras ---", "--- código fuente ---",
+        "--- encabezados ---", "--- palabras ---", "--- código fuente ---",
     ]  # fmt: skip
     certificates = [content.decode() for name, content in files.items() if name.endswith(".pem")]
     for text in certificates:

@@ -1,6 +1,7 @@
 """English and Spanish: every message has its translation, mistakes in one never break a page, each reader gets his own."""
 
 import ast
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from messages import PROGRAM, SQL, catalogues, said, written
 
 from monitor import explain, failures, vocabulary
-from monitor.language import ENGLISH, Words, available, braces, choose, here, is_usable, percents, read, words
+from monitor.language import ENGLISH, FOLDER, Words, available, braces, choose, here, is_usable, percents, read, words
 from monitor.models import Kind, Status
 from monitor.verdict.rules import RULES
 
@@ -45,6 +46,18 @@ def test_every_message_is_translated_and_no_other_is(file, spoken):
     missing = [id for id in spoken if id not in translated or not all(forms(translated[id]))]
     assert missing == [], HOW_TO
     assert [id for id in translated if id not in spoken] == [], HOW_TO
+
+
+# Words that mean something else in Caracas (parado: on one's feet), or that only Spain says.
+NOT_IN_CARACAS = re.compile(
+    r"\b(parad[oa]s?|puls(a|e|es|ar)|ordenador(es)?|ficheros?|móvil(es)?|coge[rs]?|vosotros|en hora|cabeceras?)\b",
+    re.IGNORECASE,
+)
+
+
+def test_spanish_is_that_of_its_readers():
+    told = [form for message in written(FOLDER / "es.po") for form in forms(message)]
+    assert [text for text in told if NOT_IN_CARACAS.search(text)] == []
 
 
 @pytest.mark.parametrize("file", catalogues(), ids=lambda file: file.stem)

@@ -170,7 +170,9 @@ def test_the_check_and_the_list_of_sites(home, in_spanish, capsys):
     ):  # fmt: skip
         assert part in said
     assert lists.run(config, approve=(), json=False) == 0
-    assert "se vigila" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "se vigila" in said
+    assert "30 minutos" in said
 
 
 def test_tables_of_files(tmp_path, in_spanish, capsys):
