@@ -271,6 +271,19 @@ def test_what_somebody_typed_stands_in_the_form_and_is_inert(client):
     assert "&lt;/script&gt;" in answer.text
 
 
+@pytest.mark.parametrize(
+    ("language", "told"),
+    [("en", "1 site is watched on 1 network; combinations with a recent result: 1 of 1."),
+     ("es", "Se vigila 1 sitio en 1 red; combinaciones con un resultado reciente: 1 de 1.")],
+)  # fmt: skip
+def test_one_site_on_one_network_is_not_told_in_the_plural(pages, language, told):
+    only = Scope(
+        subjects=(Subject(url=f"https://{OPEN}/", site=OPEN, period_s=PERIOD_S),),
+        places=(Place(name="cantv", network=CANTV),),
+    )
+    assert told in checked(pages([at(0.1, OPEN)], only).get(f"/?lang={language}")).words
+
+
 def test_two_thousand_sites_come_page_by_page_each_light(pages):
     sites = [f"s{n:04}.example" for n in range(2000)]
     networks = [replace(CANTV, asn=n, isp=f"Network {n}") for n in range(1, 7)]

@@ -111,10 +111,11 @@ def now_headline(words: Words, covered: Coverage) -> str:
 
 def now_coverage(words: Words, covered: Coverage) -> str:
     """How much that rests on."""
-    return words.text(
-        "{sites} sites are watched on {networks} networks: {fresh} of {pairs} combinations have a recent result.",
-        sites=words.number(covered.sites), networks=words.number(covered.networks), fresh=words.number(covered.fresh),
-        pairs=words.number(covered.pairs),
+    return words.many(
+        "{count} site is watched on {networks}; combinations with a recent result: {fresh} of {pairs}.",
+        "{count} sites are watched on {networks}; combinations with a recent result: {fresh} of {pairs}.",
+        covered.sites, networks=words.many("{count} network", "{count} networks", covered.networks),
+        fresh=words.number(covered.fresh), pairs=words.number(covered.pairs),
     )  # fmt: skip
 
 
