@@ -100,7 +100,7 @@ os.execv("/bin/echo", ["echo", "started another program"])
 CONFINED = {
     "prepare": "from monitor.evidence import painter\ndraw = painter.prepared('picture')",
     "confine": "painter.confine(memory=painter.MOST_MEMORY, seconds=20)",
-    "draw": "found['draws'] = draw('<h1>Acceso restringido</h1>').startswith(b'\\x89PNG') and 'done'",
+    "draw": "found['draws'] = len(draw('<h1>Acceso restringido</h1>')) > 100_000 and 'done'",
 }
 
 

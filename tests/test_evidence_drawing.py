@@ -6,17 +6,19 @@ import os
 import re
 import resource
 import shutil
+import struct
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
-from monitor.evidence import calls, confined
-from monitor.evidence.drawing import FAILED, TOO_LONG, NotDrawn, drawn
+from monitor.evidence import calls, confined, pixels
+from monitor.evidence.drawing import FAILED, TOO_LONG, NotDrawn, drawn, output
 
 Image = pytest.importorskip("PIL.Image", reason="the extra report is not installed")
 pytest.importorskip("weasyprint", reason="the extra report is not installed")
@@ -132,7 +134,7 @@ def calls_of(page: bytes, tmp_path: Path) -> list[str]:
     command = ["strace", "-f", "-o", str(log), sys.executable, "-P", "-m", "monitor.evidence.painter", "picture"]
     env = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, input=page, capture_output=True, env=env, timeout=300, check=False)
-    assert done.stdout.startswith(b"\x89PNG"), done.stderr
+    assert pixels.png(done.stdout).startswith(b"\x89PNG"), done.stderr
     lines = log.read_text("utf-8", "replace").splitlines()
     [start] = [number for number, line in enumerate(lines) if "SECCOMP_SET_MODE_FILTER" in line]
     return [line.partition(" ")[2].strip() for line in lines[start + 1 :]]
@@ -179,6 +181,60 @@ def test_an_image_that_unpacks_to_gigabytes_is_left_out() -> None:
 @pytest.mark.parametrize("page", ["", "\0\ud800 no html <svg><svg>", "<style>@page{size:0}</style>" + "😀" * 100])
 def test_odd_pages_are_drawn(page: str) -> None:
     assert drawn("picture", page).startswith(b"\x89PNG")
+
+
+def test_a_page_that_wants_its_words_broken_is_drawn_without_that() -> None:
+    """How words of a language are broken stands in a file, which nobody may open."""
+    page = "<p lang={} style='hyphens: {} {}; width: 60px'>extraordinariamente"
+    assert drawn("picture", page.format("es", "auto", "!important")) == drawn("picture", page.format("", "none", ""))
+
+
+# --- a page that has taken the painter over --------------------------------------------------------------------------
+
+CONFINED = (
+    "import os, signal, threading\nfrom monitor.evidence.confined import confine\nconfine(memory=1 << 31, seconds=20)\n"
+)
+FOREVER = "held = threading.Lock()\nheld.acquire()\nheld.acquire()"
+
+
+@pytest.mark.parametrize(
+    ("does", "most_s", "why"),
+    [
+        (f"try:\n while True: os.write(1, b'x' * 4096)\nexcept OSError: pass\n{FOREVER}", 60, FAILED),
+        (f"os.write(1, b'x')\n{FOREVER}", 1, TOO_LONG),
+        ("os.write(1, b'x')\nos._exit(3)", 60, FAILED),
+        ("signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: os.write(1, b'')", 2, TOO_LONG),
+    ],
+    ids=["floods and stays", "stays", "ends badly", "spins"],
+)
+def test_whatever_it_does_it_ends_and_there_is_no_picture(does: str, most_s: float, why: str) -> None:
+    began = time.monotonic()
+    with pytest.raises(NotDrawn, match=why):
+        output((sys.executable, "-c", CONFINED + does), "", most=10_000, most_s=most_s)
+    assert time.monotonic() - began < 30
+
+
+def test_whatever_it_writes_is_pixels_or_nothing() -> None:
+    """No library of this process, and of no reader's, reads a file that a page has made."""
+    assert Image.open(io.BytesIO(pixels.png(struct.pack(">HH", 2, 1) + b"\x89PNG\r\n"))).tobytes() == b"\x89PNG\r\n"
+    for content in (
+        b"", b"\0", struct.pack(">HH", 2, 2) + bytes(11), struct.pack(">HH", 2, 2) + bytes(13), bytes(4), magenta(),
+        struct.pack(">HH", 1001, 1) + bytes(3003), struct.pack(">HH", 0, 9), b"%PDF-1.7",
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=r"^$"):
+            pixels.png(content)
+
+
+def test_when_memory_is_short_it_is_the_first_to_go() -> None:
+    waits = CONFINED + "os.write(1, b'x')\nos.read(0, 1)"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [sys.executable, "-c", waits], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(1) == b"x"
+        assert Path(f"/proc/{process.pid}/oom_score_adj").read_text() == "1000\n"
+        process.kill()
 
 
 def test_the_same_page_gives_the_same_picture() -> None:

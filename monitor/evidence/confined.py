@@ -14,6 +14,7 @@ import resource
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 from monitor.evidence.calls import ARCHITECTURES, program
 
@@ -41,12 +42,19 @@ def confine(*, memory: int, seconds: int) -> None:
     """Shut this process in, for good; NotConfined. memory: bytes, in all; seconds: of processor, from now on."""
     if not possible():
         raise NotConfined
+    _go_first()
     os.chdir("/")  # where it is, is all that it may ask for of files
     _close_files()
     leave_network()
     lock_files()
     _limit(memory, seconds)
     _filter()
+
+
+def _go_first() -> None:
+    """When this machine has no memory left, the kernel is to end this process and no other."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def _close_files() -> None:

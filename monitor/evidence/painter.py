@@ -4,7 +4,6 @@ It draws a page of its own first, so that fonts and modules are there. What a pa
 the fetcher here, and by the kernel.
 """
 
-import io
 import logging
 import os
 import sys
@@ -17,6 +16,7 @@ import weasyprint  # type: ignore[import-untyped]
 from PIL import ImageChops
 from weasyprint.text.fonts import FontConfiguration  # type: ignore[import-untyped]
 
+from monitor.evidence import pixels
 from monitor.evidence.calls import STANDARD_OUTPUT
 from monitor.evidence.confined import confine
 
@@ -24,9 +24,9 @@ MOST_MEMORY = 2 * 1024**3  # of addresses, of which a fraction is ever used
 # Of processor, once the page is being read. A page is a stranger's, what becomes a PDF is our own report.
 MOST_CPU_S = {"pdf": 60, "picture": 5}
 _AT_ONCE = 1 << 20
-PICTURE_PX = (1000, 1400)
 LEAST_HEIGHT_PX = 300
-_PAGE = "@page { size: 1000px 1400px; margin: 0 }"
+# Words are not broken: where a page asks for that, a file of its language would be opened.
+_PAGE = "@page { size: 1000px 1400px; margin: 0 } * { hyphens: manual !important }"
 _STYLES = ("", "font-weight: bold", "font-style: italic", "font-weight: bold; font-style: italic")
 # Letters of several scripts: what they are drawn with is looked for at the first of them, and not later.
 _LETTERS = "Aá中あ한عАΑאไअ€→●✓✗↓?⊘"
@@ -58,7 +58,7 @@ def main(what: str) -> None:
 
 
 def prepared(what: str) -> Callable[[str], bytes]:
-    """HTML -> a pdf or a picture. All that this needs of files is in memory."""
+    """HTML -> a pdf, or a picture's pixels. All that this needs of files is in memory."""
     draw = partial({"pdf": _pdf, "picture": _picture}[what], fonts=_Fonts())
     draw(_first_page())
     return draw
@@ -88,15 +88,13 @@ def _picture(html: str, fonts: FontConfiguration) -> bytes:
     first.pages = first.pages[:1]
     with pypdfium2.PdfDocument(first.write_pdf(pdf_identifier=b"almenara")) as pdf:
         width, height = pdf[0].get_size()
-        scale = min(PICTURE_PX[0] / width, PICTURE_PX[1] / height)
+        scale = min(pixels.MOST_PX[0] / width, pixels.MOST_PX[1] / height)
         image = pdf[0].render(scale=scale).to_pil().convert("RGB")
     # What is white below the last word is left out.
     _, _, _, foot = ImageChops.invert(image).getbbox() or (0, 0, 0, 0)
-    written = io.BytesIO()
-    image.crop((0, 0, image.width, max(LEAST_HEIGHT_PX, min(image.height, foot + 20)))).save(
-        written, "PNG", optimize=True
-    )
-    return written.getvalue()
+    most_wide, most_high = pixels.MOST_PX  # what PDFium rounded up may be a pixel more
+    foot = max(LEAST_HEIGHT_PX, min(image.height, foot + 20))
+    return pixels.told(image.crop((0, 0, min(image.width, most_wide), min(foot, most_high))))
 
 
 def _first_page() -> str:
