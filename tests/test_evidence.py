@@ -277,7 +277,7 @@ def test_the_same_event_gives_the_same_bytes_on_another_machine(
     with zipfile.ZipFile(packed) as archive:
         archive.extractall(tmp_path)
         assert archive.namelist() == sorted(archive.namelist())
-    again = files_of(tmp_path / "again")
+    again = files_of(tmp_path / f"almenara-{EVENT}")
     assert again.keys() == files.keys()
     assert {name for name in files if files[name] != again[name]} <= {"SHA256SUMS.minisig"}
     for word in ("juan-perez", "Caracas", str(tmp_path)):

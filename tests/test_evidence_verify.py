@@ -32,7 +32,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
     """A copy of it."""
-    return Path(shutil.copytree(whole, tmp_path / "bundle"))
+    return Path(shutil.copytree(whole, tmp_path / "almenara-bundle"))
 
 
 @pytest.fixture(autouse=True)
@@ -87,6 +87,55 @@ def signed_anew(folder: Path) -> bytes:
     (folder / "SHA256SUMS").write_bytes(sums)
     (folder / "SHA256SUMS.sha256").write_bytes(verify.digest_file(sums))
     return sums
+
+
+HARMFUL = [
+    ".ssh/authorized_keys", "pages/.ssh/config", "pages/.profile", "REPORT.HTML", "pages/page-01.TXT", "Pages/page-01.txt",
+    "VERIFY.txt.", "VERIFY.txt ", "CON", "pages/NUL.txt", "report.html:stream", "pages\\page-01.txt", "C:evil.txt",
+    "report-\u00e9.html", "report-e\u0301.html", "pages/page-\u0661\u0661.txt", "autorun.inf", "x\x1b[2J.txt", "-rf",
+    "pages/pages/page-01.txt", "almenara.desktop",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARMFUL)
+def test_a_file_that_report_does_not_write_is_in_no_bundle_whoever_signed_it(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    """Two of them may be one on a Mac or on Windows, others are a setting or a device of whoever unpacks them."""
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text("x")
+    signed_by_somebody(folder)
+    code, lines = said(folder)
+    assert (code, lines[-1]) == (1, "This bundle is not as it was signed.")
+    assert re.match(r"touched: SHA256SUMS is not as it was written: line \d+$", lines[0]) or (
+        f"SHA256SUMS names {name}, as no bundle does" in lines
+    )
+    pack(folder, tmp_path / "b.zip")
+    try:
+        code, lines = said(tmp_path / "b.zip")
+    except NotABundle:
+        return
+    assert (code, "\x1b" in "".join(lines)) == (1, False)
+
+
+@pytest.mark.parametrize(
+    "name", [".ssh", "CON", "almenara-x.", "almenara-x ", "ALMENARA-x", "almenara-\u00e9", "almenara-x:y", "bundle"]
+)
+def test_a_zip_whose_folder_is_not_a_bundles_is_refused_whoever_signed_it(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    signed_by_somebody(folder)
+    assert said(folder)[0] == 0
+    pack(folder.rename(tmp_path / name), tmp_path / "b.zip")
+    with pytest.raises(NotABundle, match="its folder is not called almenara-"):
+        said(tmp_path / "b.zip")
+
+
+def signed_by_somebody(folder: Path) -> None:
+    """With a key of their own, of whatever lies there now."""
+    forger = new_key()
+    (folder / "signing.pub").write_text(forger.public.file)
+    (folder / "SHA256SUMS.minisig").write_text(sign(forger, signed_anew(folder), "almenara event").file)
 
 
 def test_sha256sum_and_minisign_agree(folder: Path) -> None:
@@ -186,15 +235,12 @@ def test_what_vouches_for_it_must_be_there(folder: Path, name: str) -> None:
 def test_a_bundle_that_somebody_else_signed_anew_is_not_the_publishers(folder: Path) -> None:
     publisher = (folder / "signing.pub").read_text().splitlines()[1]
     (folder / "event.json").write_text('{"nothing": "happened"}\n')
-    forger = new_key()
-    (folder / "signing.pub").write_text(forger.public.file)
-    sums = signed_anew(folder)
-    (folder / "SHA256SUMS.minisig").write_text(sign(forger, sums, "almenara event").file)
+    signed_by_somebody(folder)
     code, lines = said(folder, publisher)
     assert code == 1
     assert lines[0].startswith("signed with another key, ")
     code, lines = said(folder)
-    assert (code, lines[2].rpartition(" ")[2]) == (0, forger.public.text)
+    assert (code, lines[2].rpartition(" ")[2]) == (0, (folder / "signing.pub").read_text().splitlines()[1])
     assert lines[3].startswith("Anybody can make a key")
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from monitor.evidence import manifest
 from monitor.evidence.errors import NotABundle
+from monitor.evidence.zipped import pack
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """A bundle as a zip."""
     home = tmp_path_factory.mktemp("packed")
     fill(f"sqlite:{home / 'almenara.db'}")
-    return made(home, "3fa9", "b.zip").read_bytes()
+    pack(made(home, "3fa9", "almenara-b"), home / "b.zip")
+    return (home / "b.zip").read_bytes()
 
 
 @pytest.fixture(autouse=True)
@@ -78,29 +80,29 @@ def encrypted(content: bytes) -> bytes:
     return bytes(changed)
 
 
-PLAIN = archive(("b/SHA256SUMS", b"x"), ("b/f", b"y"))
+PLAIN = archive(("almenara-b/SHA256SUMS", b"x"), ("almenara-b/f", b"y"))
 HARMFUL: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", "no zip"),
     "no-zip": (lambda: b"x" * 100_000, "no zip"),
     "empty": (lambda: archive(), "not below one folder"),
     "cut": (lambda: PLAIN[:-30], "no zip"),
-    "traversal": (lambda: archive(("b/../../evil", b"x")), "unpacked elsewhere"),
+    "traversal": (lambda: archive(("almenara-b/../../evil", b"x")), "unpacked elsewhere"),
     "absolute": (lambda: archive(("/etc/evil", b"x")), "unpacked elsewhere"),
-    "backslash": (lambda: archive(("b/..\\evil", b"x")), "unpacked elsewhere"),
-    "link": (lambda: archive(("b/SHA256SUMS", b"/etc/passwd"), change=link), "a link or a device"),
-    "twice": (lambda: archive(("b/f", b"x"), ("b/f", b"y")), "two files of one name"),
-    "two-roots": (lambda: archive(("b/f", b"x"), ("c/f", b"y")), "not below one folder"),
+    "backslash": (lambda: archive(("almenara-b/..\\evil", b"x")), "unpacked elsewhere"),
+    "link": (lambda: archive(("almenara-b/SHA256SUMS", b"/etc/passwd"), change=link), "a link or a device"),
+    "twice": (lambda: archive(("almenara-b/f", b"x"), ("almenara-b/f", b"y")), "two files of one name"),
+    "two-roots": (lambda: archive(("almenara-b/f", b"x"), ("c/f", b"y")), "not below one folder"),
     "no-root": (lambda: archive(("f", b"x")), "not below one folder"),
     "encrypted": (lambda: encrypted(PLAIN), "encrypted"),
-    "lzma": (lambda: archive(("b/f", b"x"), kind=zipfile.ZIP_LZMA), "packed in another way"),
-    "too-large": (lambda: declared(archive(*((f"b/{n}", b"x") for n in range(4))), 0xFFFF0000), "too large"),
-    "many": (lambda: archive(*((f"b/{n}", b"") for n in range(20_001))), "more than 20000 files"),
+    "lzma": (lambda: archive(("almenara-b/f", b"x"), kind=zipfile.ZIP_LZMA), "packed in another way"),
+    "too-large": (lambda: declared(archive(*((f"almenara-b/{n}", b"x") for n in range(4))), 0xFFFF0000), "too large"),
+    "many": (lambda: archive(*((f"almenara-b/{n}", b"") for n in range(20_001))), "more than 20000 files"),
     "endless-list": (lambda: directory(PLAIN, 0x7FFFFFFF), "more than 20000 files"),
     "zip64": (
         lambda: PLAIN[: PLAIN.rfind(b"PK\5\6")] + b"PK\6\7" + bytes(16) + PLAIN[PLAIN.rfind(b"PK\5\6") :],
         "before its beginning"),
-    "long-name": (lambda: archive(("b/" + "n" * 60_000, b"x")), "unpacked elsewhere"),
-    "no-manifest": (lambda: archive(("b/f", b"x")), "no SHA256SUMS"),
+    "long-name": (lambda: archive(("almenara-b/" + "n" * 60_000, b"x")), "unpacked elsewhere"),
+    "no-manifest": (lambda: archive(("almenara-b/f", b"x")), "no SHA256SUMS"),
 }  # fmt: skip
 
 
@@ -119,7 +121,7 @@ def test_a_harmful_archive_gets_one_clear_line(tmp_path: Path, what: str) -> Non
     "line", [b"../../x", b"0" * 64 + b"  ../x", b"0" * 64 + b"  /x", b"0" * 63 + b"  x", b"", b"\xff"]
 )
 def test_a_manifest_that_names_files_elsewhere_is_none(tmp_path: Path, line: bytes) -> None:
-    (tmp_path / "b.zip").write_bytes(archive(("b/SHA256SUMS", line + b"\n")))
+    (tmp_path / "b.zip").write_bytes(archive(("almenara-b/SHA256SUMS", line + b"\n")))
     code, lines = said(tmp_path / "b.zip")
     assert (code, lines[0]) == (1, "touched: SHA256SUMS is not as it was written: line 1")
 
@@ -159,7 +161,7 @@ def rewritten(
 
 
 def swapped(info: zipfile.ZipInfo) -> None:
-    others = {"b/report.html": "b/VERIFY.txt", "b/VERIFY.txt": "b/report.html"}
+    others = {"almenara-b/report.html": "almenara-b/VERIFY.txt", "almenara-b/VERIFY.txt": "almenara-b/report.html"}
     if other := others.get(info.filename):
         info.extra = unicode_path(info.filename, other)
 
@@ -168,7 +170,7 @@ def one(**more: object) -> Callable[[zipfile.ZipInfo], None]:
     """Tell otherwise of the report."""
 
     def change(info: zipfile.ZipInfo) -> None:
-        if info.filename == "b/report.html":
+        if info.filename == "almenara-b/report.html":
             for what, value in more.items():
                 setattr(info, what, value)
 
@@ -199,7 +201,11 @@ def commented(good: bytes) -> bytes:
 
 def overwritten(good: bytes, mark: bytes, place: int, new: bytes) -> bytes:
     """With a field of the report's own header, or of its line in the list, changed."""
-    at = good.find(b"b/report.html", good.find(mark)) if mark == b"PK\3\4" else good.rfind(b"b/report.html")
+    at = (
+        good.find(b"almenara-b/report.html", good.find(mark))
+        if mark == b"PK\3\4"
+        else good.rfind(b"almenara-b/report.html")
+    )
     at += place - (30 if mark == b"PK\3\4" else 46)
     return good[:at] + new + good[at + len(new) :]
 
@@ -207,17 +213,18 @@ def overwritten(good: bytes, mark: bytes, place: int, new: bytes) -> bytes:
 FOLDER = (stat.S_IFDIR | 0o755) << 16
 FOLDERS, EXTRA, UNNAMED = "an entry for a folder", "an extra field", "something that its list of files does not name"
 OWN_HEADER, IN_LIST = b"PK\3\4", b"PK\1\2"
+ZZ = "almenara-b/zz/"
 FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "gives-a-folder-the-reports-name": (
-        lambda good: rewritten(good, (entry("b/zz/", extra=unicode_path("b/zz/", "b/report.html")), FORGED)), FOLDERS),
+        lambda good: rewritten(good, (entry(ZZ, extra=unicode_path(ZZ, "almenara-b/report.html")), FORGED)), FOLDERS),
     "gives-a-folder-a-name-elsewhere": (
-        lambda good: rewritten(good, (entry("b/zz/", extra=unicode_path("b/zz/", "../../evil")), FORGED)), FOLDERS),
-    "puts-bytes-into-a-folder": (lambda good: rewritten(good, (entry("b/zz/", FOLDER), FORGED)), FOLDERS),
-    "adds-a-folder": (lambda good: rewritten(good, (entry("b/zz/", FOLDER), b"")), FOLDERS),
+        lambda good: rewritten(good, (entry(ZZ, extra=unicode_path(ZZ, "../../evil")), FORGED)), FOLDERS),
+    "puts-bytes-into-a-folder": (lambda good: rewritten(good, (entry("almenara-b/zz/", FOLDER), FORGED)), FOLDERS),
+    "adds-a-folder": (lambda good: rewritten(good, (entry("almenara-b/zz/", FOLDER), b"")), FOLDERS),
     "adds-a-folder-elsewhere": (lambda good: rewritten(good, (entry("../../x/", FOLDER), b"")), "unpacked elsewhere"),
     "adds-a-folder-on-another-drive": (lambda good: rewritten(good, (entry("C:x/", FOLDER), b"")), "unpacked elsewhere"),
     "adds-a-folder-that-is-a-link": (
-        lambda good: rewritten(good, (entry("b/zz/", stat.S_IFLNK << 16), b"/etc")), "a link or a device"),
+        lambda good: rewritten(good, (entry("almenara-b/zz/", stat.S_IFLNK << 16), b"/etc")), "a link or a device"),
     "swaps-two-files": (lambda good: rewritten(good, change=swapped), EXTRA),
     "adds-any-extra-field": (lambda good: rewritten(good, change=one(extra=struct.pack("<HH", 0xCAFE, 0))), EXTRA),
     "comments-on-a-file": (lambda good: rewritten(good, change=one(comment=FORGED)), "a comment on a file"),
@@ -226,16 +233,16 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "lets-a-file-run": (lambda good: rewritten(good, change=one(external_attr=FILE | 0o4111 << 16)), "or permissions"),
     "says-it-is-from-another-system": (lambda good: rewritten(good, change=one(create_system=0)), "written in another way"),
     "names-a-file-otherwise-in-its-own-header": (
-        lambda good: overwritten(good, OWN_HEADER, 30, b"b/rep0rt.html"), "tells otherwise of"),
+        lambda good: overwritten(good, OWN_HEADER, 30, b"almenara-b/rep0rt.html"), "tells otherwise of"),
     "tells-another-length-in-its-own-header": (
         lambda good: overwritten(good, OWN_HEADER, 18, b"\1\0\0\0"), "tells otherwise of"),
-    "hides-a-name-behind-a-zero": (lambda good: overwritten(good, IN_LIST, 46, b"b/report\0html"), "with two names"),
+    "hides-a-name-behind-a-zero": (lambda good: overwritten(good, IN_LIST, 46, b"almenara-b/report\0html"), "with two names"),
     "has-sizes-follow-the-file": (lambda good: overwritten(good, IN_LIST, 8, b"\x08\0"), "packed in another way"),
     "puts-a-program-before-it": (lambda good: b"#!/bin/sh\n" + good, "before its beginning"),
     "puts-a-program-before-it-that-fits": (lambda good: moved(good, before=b"#!/bin/sh\n"), UNNAMED),
-    "puts-another-zip-before-it": (lambda good: archive(("b/report.html", FORGED)) + good, "before its beginning"),
-    "hides-a-file-that-is-not-listed": (lambda good: moved(good, between=local(b"b/report.html", FORGED)), UNNAMED),
-    "puts-a-file-before-the-first": (lambda good: moved(good, before=local(b"b/report.html", FORGED)), UNNAMED),
+    "puts-another-zip-before-it": (lambda good: archive(("almenara-b/report.html", FORGED)) + good, "before its beginning"),
+    "hides-a-file-that-is-not-listed": (lambda good: moved(good, between=local(b"almenara-b/report.html", FORGED)), UNNAMED),
+    "puts-a-file-before-the-first": (lambda good: moved(good, before=local(b"almenara-b/report.html", FORGED)), UNNAMED),
     "puts-bytes-behind-the-list": (lambda good: moved(good, after=FORGED), "before its beginning"),
     "puts-bytes-behind-its-end": (lambda good: good + FORGED, "behind its end"),
     "comments-on-it": (commented, "a comment"),
@@ -292,7 +299,7 @@ def test_a_file_is_touched_that(
     packed: bytes, tmp_path: Path, content: Callable[[bytes], bytes], size: int, check: int
 ) -> None:
     with zipfile.ZipFile(io.BytesIO(packed)) as source:
-        last = source.namelist()[-1].removeprefix("b/")
+        last = source.namelist()[-1].removeprefix("almenara-b/")
     (tmp_path / "b.zip").write_bytes(repacked(packed, bytes, 0, 0))
     assert said(tmp_path / "b.zip")[0] == 0
     (tmp_path / "b.zip").write_bytes(repacked(packed, content, size, check))
@@ -303,7 +310,7 @@ def test_a_file_is_touched_that(
 def test_a_bundle_that_another_program_zipped_is_to_be_unpacked_first(packed: bytes, tmp_path: Path) -> None:
     (tmp_path / "b.zip").write_bytes(packed)
     shutil.unpack_archive(tmp_path / "b.zip", tmp_path)
-    folder = tmp_path / "b"
+    folder = tmp_path / "almenara-b"
     bundle = Path(shutil.make_archive(str(folder), "zip", folder.parent, folder.name))
     with pytest.raises(NotABundle, match="as no bundle has: unpack it, and verify the folder"):
         said(bundle)
@@ -312,16 +319,25 @@ def test_a_bundle_that_another_program_zipped_is_to_be_unpacked_first(packed: by
     assert said(folder)[0] == 0
 
 
-def test_a_bundle_may_have_any_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["boletín de mayo.zip", ".ssh.zip", "CON.zip"])
+def test_a_bundle_may_have_any_name_and_the_folder_in_it_one(tmp_path: Path, name: str) -> None:
     fill(f"sqlite:{tmp_path / 'almenara.db'}")
-    assert said(made(tmp_path, "3fa9", "boletín de mayo.zip"))[0] == 0
+    bundle = made(tmp_path, "3fa9", name)
+    assert said(bundle)[0] == 0
+    with zipfile.ZipFile(bundle) as archive:
+        assert {one.partition("/")[0] for one in archive.namelist()} == {"almenara-3fa9c1d2e4b5a697"}
 
 
 @given(st.integers(0, 10_000), st.binary(min_size=1, max_size=40))
 def test_a_damaged_archive_never_ends_in_a_traceback(
     tmp_path_factory: pytest.TempPathFactory, place: int, junk: bytes
 ) -> None:
-    content = bytearray(archive(("b/SHA256SUMS", manifest.written({"f": "0" * 64})), ("b/f", b"content " * 50)))
+    content = bytearray(
+        archive(
+            ("almenara-b/SHA256SUMS", manifest.written({"event.json": "0" * 64})),
+            ("almenara-b/event.json", b"content " * 50),
+        )
+    )
     place %= len(content)
     content[place : place + len(junk)] = junk
     file = tmp_path_factory.mktemp("damaged") / "b.zip"

@@ -22,8 +22,7 @@ from monitor.evidence.compilation import Compilation
 from monitor.evidence.contents import MOST_BYTES
 from monitor.evidence.errors import NotWritten
 from monitor.evidence.gathering import gathered
-from monitor.evidence.order import name_of
-from monitor.evidence.zipped import pack
+from monitor.evidence.zipped import folder_name, pack
 from monitor.language import Words, available, here, words
 from monitor.messages import Said
 from monitor.models import Event, Incident
@@ -47,7 +46,7 @@ def run(
     with Store.open(locate(config.store), create=False) as store:
         known: list[Event | Incident] = [*store.events(), *store.incidents()]
         about = named(known, event)
-        output = output or Path(f"{name_of(about)}.zip")
+        output = output or Path(f"{folder_name(about.id)}.zip")
         if output.exists():
             raise NotWritten(Said("{file} is there already: --output names another", file=output))
         with _waiting():
@@ -72,7 +71,11 @@ def write(
         raise NotWritten(Said("nothing was known of it before {time}: --until: expected a later one", time=told))
     signing = keys.own(key)
     try:
-        _made(output, lambda folder: Compilation(found, folder, said, signing).write(pdf=pdf, most=most))
+        _made(
+            output,
+            folder_name(about.id),
+            lambda folder: Compilation(found, folder, said, signing).write(pdf=pdf, most=most),
+        )
     except OSError as exc:
         raise NotWritten(Said("{file}: {problem}", file=output, problem=system_errors.problem(exc))) from None
 
@@ -101,11 +104,14 @@ def _withdrawn(about: Event | Incident) -> bool:
     return not about.events if isinstance(about, Incident) else about.confidence <= 0
 
 
-def _made(output: Path, fill: Callable[[Path], None]) -> None:
-    """The folder, or the zip of it, under its name when it is complete. Its owner's alone: nobody has published it yet."""
+def _made(output: Path, name: str, fill: Callable[[Path], None]) -> None:
+    """The folder, or the zip of it, under its name when it is complete. Its owner's alone: nobody has published it yet.
+
+    name: of the folder in the zip, whatever that is called.
+    """
     scratch = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
     try:
-        folder = scratch / output.name.removesuffix(".zip")
+        folder = scratch / name
         folder.mkdir(mode=0o700)
         fill(folder)
         if output.suffix != ".zip":

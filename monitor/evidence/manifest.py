@@ -1,7 +1,7 @@
 """The manifest of a bundle: a SHA-256 digest of each file, as `sha256sum -c` reads them, and what differs from it."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -18,6 +18,12 @@ STAMPS = frozenset({f"{SUMS}.ots", f"{SIGNATURE}.ots"})
 MOST_FILES = 20_000
 MOST_BYTES = 4 * 1024 * 1024
 _LINE = re.compile(r"([0-9a-f]{64})  ([A-Za-z0-9][A-Za-z0-9._/-]{0,199})")
+# All that `report` writes. A list that names anything else (`pages/.ssh/config`, `CON`, names that a Mac takes for one) may
+# be signed and true, and do harm to whoever unpacks what it stands for.
+_NAME = re.compile("|".join((
+    r"report\.(html|pdf)", r"timeline\.svg", r"(event|incident|summary)\.json", r"(measurements|verdicts|withheld)\.jsonl",
+    r"pages/page-[0-9]{2}\.(txt|png)", r"certificates/[0-9a-f]{16}\.pem", r"VERIFY\.txt", re.escape(PUBLIC_KEY),
+)))  # fmt: skip
 
 
 class NotAManifest(Exception):
@@ -51,6 +57,11 @@ def read(content: bytes) -> dict[str, str]:
             raise NotAManifest(Said("{file} is not as it was written: line {number}", file=SUMS, number=number))
         found[match[2]] = match[1]
     return found
+
+
+def foreign(told: Iterable[str]) -> list[str]:
+    """Names that no bundle has."""
+    return [name for name in told if not _NAME.fullmatch(name)]
 
 
 def difference(told: Mapping[str, str], there: Mapping[str, str]) -> Difference:

@@ -1,10 +1,6 @@
-"""What a service asks of the process that makes a bundle for its reader, and how bundles are called."""
-
-import re
+"""What a service asks of the process that makes a bundle for its reader."""
 
 from msgspec import Struct
-
-from monitor.models import Event, Incident
 
 
 class Order(Struct, frozen=True, kw_only=True):
@@ -15,8 +11,3 @@ class Order(Struct, frozen=True, kw_only=True):
     language: str
     output: str
     key: str
-
-
-def name_of(about: Event | Incident) -> str:
-    """Of its bundle, without an ending."""
-    return f"almenara-{re.sub('[^A-Za-z0-9]', '-', about.id)[:64]}"

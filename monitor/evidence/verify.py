@@ -96,6 +96,11 @@ def checked(contents: Contents, trusted: PublicKey | None = None) -> Checked:
         return Checked(files=0, difference=Difference(), problems=(problem,), key=None, signature=None)
     there = {name: contents.digest(name) for name in names if name not in BESIDE | STAMPS}
     key, signature, problems = _vouched(contents, sums, trusted)
+    if key is not None:
+        problems += [
+            Problem("", Said("{file} names {name}, as no bundle does", file=SUMS, name=name))
+            for name in manifest.foreign(told)
+        ]
     stamps = tuple(sorted(STAMPS & set(names)))
     problems += [
         Problem("touched", Said("{file}, which is no timestamp of this bundle", file=name))

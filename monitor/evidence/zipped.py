@@ -7,6 +7,7 @@ byte what `pack` writes but for the packed contents, everything below one folder
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import struct
@@ -35,8 +36,14 @@ _END, _END_MARK = struct.Struct("<4s4H2LH"), b"PK\5\6"  # 4.3.16
 _END64, _END64_MARK = struct.Struct("<4sQ2H2L4Q"), b"PK\6\6"  # 4.3.14
 _LOCATOR, _LOCATOR_MARK = struct.Struct("<4sLQL"), b"PK\6\7"  # 4.3.15
 _COMMENT_BYTES = 65_535
+_FOLDER = re.compile(r"almenara-[A-Za-z0-9-]{1,64}")  # unpacked, it is nobody's `.ssh`
 # What zipfile raises for archives that somebody made to be odd.
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error, ValueError)
+
+
+def folder_name(id: str) -> str:
+    """Of what is packed, by what it is about."""
+    return f"almenara-{re.sub('[^A-Za-z0-9]', '-', id)[:64]}"
 
 
 def pack(folder: Path, packed: Path) -> None:
@@ -67,8 +74,11 @@ class Zip:
             _refuse_elsewhere(info)
             _refuse_odd(info)
         names = [info.filename.partition("/")[2] for info in infos]
-        if len({info.filename.partition("/")[0] for info in infos}) != 1 or "" in names:
+        folders = {info.filename.partition("/")[0] for info in infos}
+        if len(folders) != 1 or "" in names:
             raise NotABundle(Said("its files are not below one folder"))
+        if not _FOLDER.fullmatch(folders.pop()):
+            raise NotABundle(Said("its folder is not called almenara-.., as that of a bundle is"))
         places = _places(file, infos, start)
         self._files = dict(zip(names, zip(infos, places, strict=True), strict=True))
         if len(self._files) != len(infos):

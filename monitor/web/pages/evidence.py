@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from monitor.evidence.order import name_of
+from monitor.evidence.zipped import folder_name
 from monitor.models import Event, Incident
 from monitor.web.headers import DATA_POLICY
 from monitor.web.pages.rendering import Missing, Pages
@@ -35,5 +35,5 @@ async def _answer(pages: Pages, request: Request, about: Event | Incident) -> Re
         "Content-Security-Policy": DATA_POLICY,
         "Content-Encoding": "identity",  # it is packed already, and a reader who was cut off goes on where that was
     }  # fmt: skip
-    name = f"{name_of(about)}-{language}.zip"
+    name = f"{folder_name(about.id)}-{language}.zip"
     return FileResponse(file, media_type="application/zip", headers=headers, filename=name)
