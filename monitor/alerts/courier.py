@@ -5,15 +5,20 @@ What Apprise and its libraries say may hold passwords and tokens: of all that, o
 
 import logging
 import re
+import resource
+import signal
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 
 import msgspec
 
 from monitor.alerts import passage
-from monitor.alerts.order import Order, Outcome
+from monitor.alerts.order import PATIENCE_S, Order, Outcome
 
 _MOST_ORDER = 4 * 1024 * 1024
+# Of addresses; a message takes some 200 MB of them. Apprise reads whatever a receiver answers, without an end if need be.
+_MOST_MEMORY = 512 * 1024 * 1024
 _MISSING = "needs the extra alerts: pip install 'almenara[alerts]'"
 # What is looked for in others' words -> ours.
 _PROBLEMS = {
@@ -48,8 +53,16 @@ class _Heard(logging.Handler):
 
 def main() -> None:
     """Send it and say what became of it."""
+    _limit()
     order = msgspec.json.decode(sys.stdin.buffer.read(_MOST_ORDER), type=Order)
     sys.stdout.buffer.write(msgspec.json.encode(Outcome(problem=_problem(order))))
+
+
+def _limit() -> None:
+    """In memory; and in time, should nobody be there any more who ends this process."""
+    signal.alarm(PATIENCE_S)
+    with suppress(OSError, ValueError):  # what not every kernel knows
+        resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY, _MOST_MEMORY))
 
 
 def _problem(order: Order) -> str | None:

@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+PATIENCE_S = 90  # for all of it, beginning included
+
 
 class Order(Struct, frozen=True, kw_only=True):
     """What the process is to send. thread, delivery: for mail's headers. proxy: nothing may leave but through it.

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from monitor import __version__
+from monitor.alerts.channels.bounded import bound
 from monitor.steps.tls import client_context
 
 PATIENCE_S = 20.0  # for all of it
@@ -46,10 +47,12 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], proxy: str | N
 def client(url: str, proxy: str | None) -> httpx.AsyncClient:
     """Through the proxy, or those of the environment; never through one to this machine itself."""
     here = proxy is None and _is_here(urlsplit(url).hostname or "")
-    return httpx.AsyncClient(
+    asking = httpx.AsyncClient(
         verify=client_context(), proxy=proxy, trust_env=proxy is None and not here, follow_redirects=False,
         timeout=PATIENCE_S,
     )  # fmt: skip
+    bound(asking)
+    return asking
 
 
 def _is_here(host: str) -> bool:

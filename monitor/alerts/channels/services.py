@@ -14,10 +14,9 @@ import msgspec
 from monitor.alerts import messages
 from monitor.alerts.channels.plumbing import Undelivered
 from monitor.alerts.letters import Letter
-from monitor.alerts.order import Order, Outcome
+from monitor.alerts.order import PATIENCE_S, Order, Outcome
 from monitor.alerts.subscriptions import Subscription
 
-PATIENCE_S = 90.0
 _MOST_ANSWER = 4096
 
 
