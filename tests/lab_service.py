@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import labs
 import pytest
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError, enter
+from monitor.lab.namespaces import enter
 from monitor.models import Event, Kind, Point, Status
 from monitor.store import Store
 
@@ -26,12 +27,8 @@ SITES = 3
 
 def with_helper(seed: int, *, healthy: int) -> Iterator[Lab]:
     """A lab with so many healthy sites, neutral ones among them; skipped where it cannot run."""
-    try:
-        with Lab(draw(seed, healthy=healthy)) as running:
-            running.start_helper()
-            yield running
-    except LabError as error:
-        pytest.skip(str(error))
+    with labs.started(draw(seed, healthy=healthy)) as running:
+        yield running
 
 
 def healthy(lab: Lab) -> list[str]:

@@ -17,13 +17,13 @@ from typing import Any
 
 import dns.message
 import dns.rcode
+import labs
 import pytest
 
 from monitor.lab import namespaces
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
 from monitor.lab.lines import Outline
-from monitor.lab.namespaces import LabError
 from monitor.lab.packets import HOST_UNREACHABLE, PORT_UNREACHABLE, PROHIBITED
 from monitor.lab.policy import EVERYONE
 from monitor.lab.scenarios import BY_NAME
@@ -122,11 +122,8 @@ class Place:
 def lab() -> Iterator[Lab]:
     seed = random.SystemRandom().randrange(10**6)
     logging.getLogger(__name__).warning("seed %d", seed)  # shown with a failure
-    try:
-        with Lab(draw(seed, [BY_NAME["tls-interception"]], healthy=40, lines=LINES)) as running:
-            yield running
-    except LabError as error:
-        pytest.skip(str(error))
+    with labs.started(draw(seed, [BY_NAME["tls-interception"]], healthy=40, lines=LINES), helper=False) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")

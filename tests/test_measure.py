@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import labs
 import pytest
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
 from monitor.lab.lines import Outline
-from monitor.lab.namespaces import LabError
 from monitor.lab.scenario import Page
 
 pytestmark = pytest.mark.lab
@@ -32,12 +32,8 @@ Measure = Callable[..., list[dict[str, Any]]]
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    try:
-        with Lab(draw(2018, sites=SITES, lines=LINES)) as running:
-            running.start_helper()
-            yield running
-    except LabError as exc:
-        pytest.skip(f"the lab cannot run here: {exc}")
+    with labs.started(draw(2018, sites=SITES, lines=LINES)) as running:
+        yield running
 
 
 @pytest.fixture

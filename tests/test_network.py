@@ -13,6 +13,7 @@ from ipaddress import ip_network
 from pathlib import Path
 
 import httpx
+import labs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +24,6 @@ from monitor.config import parse
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
 from monitor.lab.lines import ISPS, Outline
-from monitor.lab.namespaces import LabError
 from monitor.lab.policy import Policy
 from monitor.lab.scenario import Page
 from monitor.lab.table import prober_on
@@ -735,12 +735,8 @@ def _written(value: object) -> bytes:
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     lines = dict(ISPS) | {"cafe": Outline(isp="Digitel", asn=264731, ipv6=False)}
-    try:
-        with Lab(draw(264731, sites={"open.example": Page()}, lines=lines)) as running:
-            running.start_helper()
-            yield running
-    except LabError as exc:
-        pytest.skip(f"the lab cannot run here: {exc}")
+    with labs.started(draw(264731, sites={"open.example": Page()}, lines=lines)) as running:
+        yield running
 
 
 def measured(lab: Lab, name: str, change: Callable[[str], str] = lambda text: text) -> list[Measurement]:

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import labs
 import pytest
 from lab_service import PORT, Running
 from lab_window import window
@@ -17,7 +18,6 @@ from ruamel.yaml import YAML
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError
 from monitor.lab.scenario import Page
 from monitor.models import Status
 from monitor.store import Store, Wanted
@@ -39,12 +39,8 @@ TIMES = ("probe_duration_seconds", "probe_dns_lookup_time_seconds", "probe_http_
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    try:
-        with Lab(draw(7, sites=PAGES)) as running:  # where cantv has IPv6
-            running.start_helper()
-            yield running
-    except LabError as error:
-        pytest.skip(str(error))
+    with labs.started(draw(7, sites=PAGES)) as running:  # where cantv has IPv6
+        yield running
 
 
 def asking_at(address: str) -> httpx.Client:

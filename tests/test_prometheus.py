@@ -3,15 +3,14 @@
 import re
 from collections.abc import Iterator
 
+import labs
 import pytest
 from dashboards import Query, filled, queries
 from monitored_lab import BLOCKED, TIMES, Story, told
 from prometheus_rules import ALERTS, RECORDS
 from prometheus_servers import Series, faster, program, promtool
 
-from monitor.lab.box import Lab
 from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError
 
 SITES = 6
 
@@ -20,15 +19,11 @@ SITES = 6
 def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     program("prometheus", "prometheus")
     program("prometheus-alertmanager", "prometheus-alertmanager")
-    try:
-        with Lab(draw(7, healthy=SITES + 2)) as lab:
-            lab.start_helper()
-            services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
-            names = [name for name in lab.world.sites if name not in services][:SITES]
-            with told(lab, names, tmp_path_factory.mktemp("story")) as story:
-                yield story
-    except LabError as error:
-        pytest.skip(str(error))
+    with labs.started(draw(7, healthy=SITES + 2)) as lab:
+        services = {url.split("/")[2] for url in (*lab.world.neutral, *lab.world.doh)}
+        names = [name for name in lab.world.sites if name not in services][:SITES]
+        with told(lab, names, tmp_path_factory.mktemp("story")) as story:
+            yield story
 
 
 live = [pytest.mark.lab, pytest.mark.slow]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dns.message
+import labs
 import pytest
 from peers import HERE, Authority, Conn, TlsConn, answer, now, says, tcp_peer
 
@@ -17,7 +18,6 @@ from monitor.config import parse
 from monitor.failures import PROXY_SILENT
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError
 from monitor.lab.proxy import Proxy as Relay
 from monitor.lab.scenario import Page
 from monitor.models import Measurement, Network, Role
@@ -323,16 +323,12 @@ SITES = {
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
-    try:
-        with Lab(draw(9050, sites=SITES)) as running:
-            running.start_helper()
-            running.censor("cantv", "tls-reset", "named.example")
-            running.censor("cantv", "tcp-reset", "refused.example")
-            running.censor("cantv", "drop", "dropped.example")
-            running.censor("cantv", "dns-nxdomain", "denied.example")
-            yield running
-    except LabError as exc:
-        pytest.skip(f"the lab cannot run here: {exc}")
+    with labs.started(draw(9050, sites=SITES)) as running:
+        running.censor("cantv", "tls-reset", "named.example")
+        running.censor("cantv", "tcp-reset", "refused.example")
+        running.censor("cantv", "drop", "dropped.example")
+        running.censor("cantv", "dns-nxdomain", "denied.example")
+        yield running
 
 
 @pytest.fixture

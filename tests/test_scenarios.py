@@ -11,10 +11,10 @@ from multiprocessing import get_context
 from random import SystemRandom
 
 import pytest
+from labs import possible
 
 from monitor.lab.box import Lab
 from monitor.lab.draw import draw
-from monitor.lab.namespaces import LabError, prepare
 from monitor.lab.scenarios import SCENARIOS
 from monitor.lab.table import Outcome, line_of, measure_table
 from monitor.models import Status
@@ -49,10 +49,7 @@ def overloaded(outcome: Outcome) -> bool:
 @pytest.fixture(scope="module")
 def tables() -> Iterator[Tables]:
     """Under way, by seed. Seeds are drawn anew each time, so that nothing can be tuned to them."""
-    try:
-        prepare()
-    except LabError as exc:
-        pytest.skip(f"the lab cannot run here: {exc}")
+    possible()
     seeds = GIVEN or SystemRandom().sample(range(1_000_000), len(TABLES))
     with ProcessPoolExecutor(AT_ONCE, mp_context=get_context("spawn")) as pool:
         yield {seed: pool.submit(measure, seed) for seed in seeds}
