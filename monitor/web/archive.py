@@ -33,6 +33,7 @@ MOST_HEADS = 1001  # a page of the API, and the one that tells that there are mo
 SHORT = timedelta(days=8)  # times of which hours are counted, not days
 
 T = TypeVar("T")
+_Where = tuple[str | None, int | None]  # a site, and a network's number (0: without one); None: all of them
 
 
 class Busy(Exception):
@@ -275,14 +276,25 @@ class _Now:
 def _perhaps_open(events: Sequence[Event], latest: Sequence[Latest]) -> list[Event]:
     """Without those whose newest verdict says that they are not: nothing more is read of these."""
     sites = {event.site for event in events}
-    newest: dict[tuple[str | None, int | None], Latest] = {}
+    newest: dict[_Where, Latest] = {}
     for one in latest:
         if one.site in sites or None in sites:
-            for key in ((one.site, one.network.asn), (one.site, None), (None, one.network.asn)):
+            asn = one.network.asn or 0
+            for key in ((one.site, asn), (one.site, None), (None, asn)):
                 if key not in newest or newest[key].started < one.started:
                     newest[key] = one
-    found = [(event, newest.get((event.site, event.network.asn if event.network else None))) for event in events]
-    return [event for event, one in found if one is None or one.verdict.status in (Status.OK, Status.INCONCLUSIVE)]
+    return [event for event in events if _may_open(newest.get(_where(event)))]
+
+
+def _where(event: Event) -> _Where:
+    return event.site, None if event.network is None else event.network.asn or 0
+
+
+def _may_open(newest: Latest | None) -> bool:
+    """Networks without a number are several: of these more is read in any case."""
+    if newest is None or newest.network.asn is None:
+        return True
+    return newest.verdict.status in (Status.OK, Status.INCONCLUSIVE)
 
 
 def _short(wanted: Wanted) -> bool:
