@@ -45,10 +45,17 @@ def recipient(value: Any) -> str:
     if isinstance(value, str):
         channel, _, url = value.partition(":")
         if channel in OWN_CHANNELS:
-            return f"{channel}:{_receiver(url)}"
+            login, place = _login(url) if channel == "alertmanager" else ("", url)
+            return f"{channel}:{_receiver(place).replace('://', f'://{login}', 1)}"
         if _APPRISE.fullmatch(value) or _is_elsewhere(value):
             return value
     raise ValueError(Said("expected webhook:https://... or an Apprise URL such as mailto://desk@example.org"))
+
+
+def _login(url: str) -> tuple[str, str]:
+    """`name:password@`, and the URL without it. A webhook is signed instead."""
+    found = re.fullmatch(r"(https?://)([^\x00-\x20/?#@\\]+@)?(.*)", url)
+    return (found[2] or "", found[1] + found[3]) if found else ("", url)
 
 
 def _receiver(url: str) -> str:

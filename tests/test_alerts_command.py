@@ -4,9 +4,12 @@ import csv
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -154,6 +157,8 @@ def test_one_is_tried_again_by_hand(folder, tmp_path, almenara, listed):
     [
         (("--show", "none"), 1, "almenara: no message none in the store\n"),
         (("--retry", "none"), 1, "almenara: no message none waits or was given up\n"),
+        (("--show", "\udcff"), 1, "almenara: no message � in the store\n"),
+        (("--retry", "\udcff"), 1, "almenara: no message � waits or was given up\n"),
         (
             ("--retry", "all", "--json"),
             2,
@@ -164,6 +169,39 @@ def test_one_is_tried_again_by_hand(folder, tmp_path, almenara, listed):
 def test_what_cannot_be_done_is_one_line(almenara, folder, arguments, code, line):
     done = almenara(folder, "alerts", *arguments)
     assert (done.code, done.out, done.err) == (code, "", line)
+
+
+@pytest.fixture
+def strange(folder: Path, tmp_path: Path) -> Path:
+    """Rows that nobody of ours wrote: several write into one PostgreSQL, and a file can be anybody's."""
+    for name in ("probes.yaml", "alerts.db"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    odd = "\x1b[2J\u202e"
+    with closing(sqlite3.connect(tmp_path / "alerts.db")) as base, base:
+        [known] = base.execute("SELECT data FROM deliveries WHERE subscription = 'desk'").fetchone()
+        told = zlib.compress(zlib.decompress(known).replace(b'"thread":"', b'"thread":"\\u001b[2J'))
+        base.execute("UPDATE deliveries SET id = ?, what = ?, error = ? WHERE subscription = 'hook'", (odd, odd, odd))
+        for id, data in (("escaping", told), ("damaged", zlib.compress(b"{}"))):
+            base.execute(
+                "INSERT INTO deliveries (id, data, subscription, channel, thread, what, state, created, trying, next, attempts,"
+                " error) SELECT ?, ?, subscription, channel, thread, what, state, created, trying, next, attempts, error"
+                " FROM deliveries WHERE subscription = 'desk' LIMIT 1",
+                (id, data),
+            )
+    return tmp_path
+
+
+def test_what_a_row_says_reaches_no_terminal_as_a_command(almenara, strange):
+    shown = (almenara(strange, "alerts"), almenara(strange, "alerts", "--show", "escaping"))
+    for done in shown:
+        assert done.code == 0
+        assert "[2J" in done.out
+        assert not re.search("[\x00-\x09\x0b-\x1f\u202e]", done.out)
+
+
+def test_a_row_that_cannot_be_read_is_one_line(almenara, strange):
+    done = almenara(strange, "alerts", "--show", "damaged")
+    assert done == (1, "", "almenara: message damaged is damaged, or of another version\n")
 
 
 def test_without_a_store_it_says_so(tmp_path, almenara):

@@ -71,6 +71,8 @@ def test_a_name_without_a_secret_in_it_stays_the_same_and_differs():
 BAD = [
     ("{to: 'alertmanager:ftp://x'}", "alerts[0].to: expected an http or https URL"),
     ("{to: 'webhook:https://u:geheim@x.example/'}", "alerts[0].to: expected an http or https URL after webhook: or alertmanager:"),
+    ("{to: 'alertmanager:https://u:geheim@x@y.example/'}", "alerts[0].to: expected an http or https URL after webhook:"),
+    ("{to: 'alertmanager:https://u:geheim@'}", "alerts[0].to: expected an http or https URL after webhook: or alertmanager:"),
     ("{to: 'file:'}", "alerts[0].to: expected webhook:https://... or an Apprise URL"),
     ("{to: 'environment:A B'}", "alerts[0].to: expected webhook:https://... or an Apprise URL"),
     ("{to: 'webhook:ftp://desk.example/geheim'}", "alerts[0].to: expected an http or https URL"),

@@ -7,6 +7,7 @@ import asyncio
 import json
 import re
 import socket
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +20,7 @@ from alert_receivers import Post, Webhook, post_office, sending, until, webhook
 from msgspec.structs import replace
 from prometheus_servers import alertmanager
 
+from monitor.alerts import trial
 from monitor.alerts.alerting import Alerts
 from monitor.alerts.channels import plumbing
 from monitor.alerts.channels.webhook import signature
@@ -492,6 +494,25 @@ def test_a_site_that_comes_and_goes_does_not_flap_alertmanager(store, tmp_path):
 
     with alertmanager(tmp_path, routes) as server:
         asyncio.run(story(server))
+
+
+@pytest.mark.parametrize(
+    ("to", "line", "login"),
+    [
+        ("http://us%40er:p%3Ass@127.0.0.1:{port}/pre", "POST /pre/api/v2/alerts HTTP/1.1", b"us@er:p:ss"),
+        ("http://name:secret@127.0.0.1:{port}/?x=1", "POST /api/v2/alerts?x=1 HTTP/1.1", b"name:secret"),
+        ("http://127.0.0.1:{port}", "POST /api/v2/alerts HTTP/1.1", None),
+    ],
+)
+def test_an_alertmanager_may_want_a_name_and_a_password(to, line, login):
+    with webhook() as hook:
+        [one] = configured(f"[{{to: 'alertmanager:{to.format(port=hook.port)}'}}]")
+        assert asyncio.run(trial.tried([one])) == [(one.key, None)]
+        hook.answers = [401]
+        assert asyncio.run(trial.tried([one])) == [(one.key, "refused (HTTP 401)")]
+    sent = hook.requests[0]
+    assert (sent.line, sent.headers.get("Authorization")) == (line, login and f"Basic {b64encode(login).decode()}")
+    assert "secret" not in repr(one) + one.key
 
 
 def test_alertmanager_is_reminded_of_what_goes_on(store, tmp_path, monkeypatch):

@@ -207,6 +207,20 @@ def test_a_message_can_be_made_again_from_what_is_stored():
     assert written(letters.decoded(letters.encoded(one))) == written(one)
 
 
+@pytest.mark.parametrize("isp", ["\u3164", "\u115f\u1160", "\uffa0 \u200b", "\u2800"])
+def test_a_name_that_nobody_sees_is_none(isp):
+    unseen = block("a.example", 0, network=Network(asn=1, isp=isp, country="VE"))
+    assert written(letter(part(What.FIRST, unseen))).subject == "a.example is blocked on AS1"
+
+
+def test_a_country_that_is_none_is_not_exchanged():
+    """Programs read the row as well, and may hand it to a spreadsheet."""
+    odd = [block("a.example", 0, network=Network(asn=1, country=code)) for code in ("=1+1", "+1", "ve", "VE\n", "VE")]
+    assert exchange.row(words("en"), odd, None) | {"country": "Venezuela", "country_code": "VE"} == exchange.row(
+        words("en"), odd, None
+    )
+
+
 def test_the_exchange_row_has_the_columns_and_no_cause():
     row = exchange.row(words("es"), [block("a.example", 0, 60), block("b.example", 5, 90)], "https://x.example/")
     assert tuple(row) == exchange.COLUMNS

@@ -3,6 +3,7 @@
 Columns: country,country_code,affected_regions,start_date,end_date,cause,affected_services,link,source (Access Now's).
 """
 
+import re
 from collections.abc import Mapping, Sequence
 
 from monitor.alerts import phrases
@@ -17,7 +18,8 @@ SOURCE = "Almenara"
 
 def row(words: Words, events: Sequence[Event], link: str | None) -> Mapping[str, str]:
     """What belongs together, as one row. The cause is left to those who know it."""
-    codes = list(dict.fromkeys(event.network.country for event in events if event.network and event.network.country))
+    told = (event.network.country or "" for event in events if event.network)
+    codes = list(dict.fromkeys(code for code in told if re.fullmatch("[A-Z]{2}", code)))
     end = phrases.ended(events) if events else None
     return {
         "country": ", ".join(phrases.name(words.country(code)) for code in codes),

@@ -23,6 +23,7 @@ from monitor.store import Delivery, Sending, Store, locate
 from monitor.wording import instant
 
 MOST = 50
+_MOST_LINE = 4000
 STATES = {
     Sending.WAITING: ("…", N_("waiting"), "yellow"),
     Sending.SENT: ("✓", N_("sent"), "green"),
@@ -76,7 +77,8 @@ def _list(store: Store, state: str | None, *, json: bool) -> int:
 def _retry(store: Store, which: str) -> int:
     """Let `almenara run` try again what was given up, or waits: one message or `all`."""
     ids = None if which == "all" else [which]
-    number = store.outbox.retry(ids, datetime.now(UTC))
+    # What is no text could not be asked for.
+    number = store.outbox.retry(ids, datetime.now(UTC)) if which.isprintable() else 0
     if ids and not number:
         raise Unknown(here().text("no message {id} waits or was given up", id=printable(which, 40)))
     said = here().many(
@@ -90,7 +92,7 @@ def _retry(store: Store, which: str) -> int:
 
 def _show(store: Store, id: str, subscriptions: Sequence[Subscription]) -> int:
     """A message as its subscriber read it, made again from the store."""
-    one = store.outbox.delivery(id)
+    one = store.outbox.delivery(id) if id.isprintable() else None
     if one is None:
         raise Unknown(here().text("no message {id} in the store", id=printable(id, 40)))
     subscription = next((known for known in subscriptions if known.key == one.subscription), None)
@@ -98,8 +100,13 @@ def _show(store: Store, id: str, subscriptions: Sequence[Subscription]) -> int:
         raise Unknown(
             here().text("nobody is called {name} in the configuration now", name=printable(one.subscription, 80))
         )
-    said = messages.message(letters.decoded(one.data), subscription)
-    sys.stdout.write(f"{said.subject}\n\n{said.full}")
+    try:
+        letter = letters.decoded(one.data)
+    except msgspec.DecodeError:
+        raise Unknown(here().text("message {id} is damaged, or of another version", id=one.id)) from None
+    said = messages.message(letter, subscription)
+    for line in (said.subject, "", *said.full.splitlines()):
+        sys.stdout.write(printable(line, _MOST_LINE) + "\n")
     return 0
 
 
@@ -132,8 +139,9 @@ def _table(found: Sequence[Delivery], words: Words) -> Table:
         state = Text(f"{shape} {words.gettext(word)}", style=style)
         if one.state is Sending.WAITING and one.attempts:
             state.append(words.text(", again {time}", time=local_and_utc(one.next)))
+        what = words.gettext(WORDS[one.what]) if one.what in WORDS else printable(one.what, 40)
         table.add_row(
-            local_and_utc(one.created), printable(one.subscription, 40), words.gettext(WORDS.get(one.what, one.what)), state,
-            str(one.attempts), printable(problem_words(words, one.error), 60), one.id,
+            local_and_utc(one.created), printable(one.subscription, 40), what, state,
+            str(one.attempts), printable(problem_words(words, one.error), 60), printable(one.id, 40),
         )  # fmt: skip
     return table

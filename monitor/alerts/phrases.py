@@ -18,7 +18,7 @@ from monitor.wording import headline as clause
 
 MOST_NAMED = 3  # in a headline; the others are counted
 LONGEST_NAME = 80
-_MARKUP = re.compile(r"[^\w .,:&'()+\-]|_")
+_MARKUP = re.compile(r"[^\w .,:&'()+\-]|_|[\u115f\u1160\u3164\uffa0]")  # the last are letters that nobody sees
 _LITERAL = re.compile(r"\[[0-9a-f:.]{2,45}\](:\d{1,5})?")  # an IPv6 address, perhaps with a port
 # What a chat would make a link of; a site's own host may be one.
 _LINK = re.compile(r"(?<=\w)[.:](?=\w\w)")

@@ -8,7 +8,7 @@ every few minutes, as Prometheus does: Alertmanager forgets its alerts when it i
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import urljoin
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
@@ -68,7 +68,8 @@ async def again(going_on: Iterable[Told], events: Mapping[str, Event], subscript
 
 
 async def _post(alerts: list[dict[str, Any]], subscription: Subscription) -> None:
-    url = urljoin(subscription.url.rstrip("/") + "/", "api/v2/alerts")
+    parts = urlsplit(subscription.url)
+    url = parts._replace(path=parts.path.rstrip("/") + "/api/v2/alerts").geturl()
     await post(url, msgspec.json.encode(alerts), {}, subscription.proxy)
 
 
