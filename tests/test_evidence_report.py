@@ -99,8 +99,9 @@ def test_names_of_strangers_are_text_and_nothing_else(home: Path) -> None:
     base = of_a_volunteer(blocked_page(page), 0)
     where = Network(asn=8048, isp=evil, country="VE")
     response = msgspec.structs.replace(
-        base.http[0], title=evil, url=f"http://elpitazo.example/{evil}", headers=((evil, evil),)
-    )
+        base.http[0], title=evil, url=f"http://elpitazo.example/{evil}", headers=((evil, evil),), address=f"{evil}\n{evil}",
+        sha256=f"{evil}\n--- source ---\n",
+    )  # fmt: skip
     one = msgspec.structs.replace(
         base, site=evil, network=where, vantage=evil, software=evil, http=(response, *base.http[1:])
     )
@@ -114,6 +115,26 @@ def test_names_of_strangers_are_text_and_nothing_else(home: Path) -> None:
     assert b"&lt;script&gt;" in files["report.html"]
     for name in ("report.html", "timeline.svg", "pages/page-01.txt", "VERIFY.txt"):
         assert not {"\u202e", "\x1b"} & set(files[name].decode()), name
+    assert files["pages/page-01.txt"].decode().count("\n--- source ---\n") == 1
+
+
+def test_no_page_stands_for_another_whose_digest_somebody_says_it_has(home: Path) -> None:
+    """Whoever measures may say anything, and be the first."""
+    forged = of_a_volunteer(blocked_page("<h1>The site's owner closed it</h1>" + "x" * 300), -1)
+    honest = [of_a_volunteer(blocked_page(), number) for number in range(3)]
+    said = honest[0].http[0].sha256
+    forged = msgspec.structs.replace(
+        forged, http=tuple(msgspec.structs.replace(seen, sha256=seen.sha256 and said) for seen in forged.http)
+    )
+    with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
+        store.append([forged, *honest])
+        store.save_events([the_event(started_range=(None, BEGAN), started=forged.started)])
+    files = files_of(made(home, EVENT, "b"))
+    pages = sorted(
+        content.decode() for name, content in files.items() if name.startswith("pages/page-0") and ".txt" in name
+    )
+    assert ["by 1 measurement" in page for page in pages] == ["owner closed" in page for page in pages]
+    assert sorted("by 3 measurements" in page for page in pages) == [False, True]
 
 
 @pytest.mark.parametrize("kind", [Kind.SITE_OUTAGE, Kind.NETWORK_OUTAGE, Kind.SILENCE])
