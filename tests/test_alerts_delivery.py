@@ -113,6 +113,18 @@ def test_a_webhook_receives_the_incident_signed_and_at_each_change(store):
     assert not is_genuine(first.body, signed, "another-secret-")
     assert not is_genuine(first.body, signed.replace("t=1", "t=2"), SECRET)
     assert not is_genuine(first.body, signature(SECRET, first.body, int(first.at) - 400), SECRET)
+    for forged in (
+        "",
+        "t=1",
+        "v1=",
+        "t=x,v1=y",
+        "t,v1",
+        signed[:-1],
+        signed + "0",
+        signed.replace("v1=", "v1=\xe9"),
+        "=" * 9999,
+    ):
+        assert not is_genuine(first.body, forged, SECRET)
     said, over = json.loads(first.body), json.loads(end.body)
     assert list(said)[:6] == ["id", "revision", "state", "started", "ended", "events"]
     assert (said["state"], said["ended"], over["state"]) == ("started", None, "ended")
