@@ -15,7 +15,7 @@ from evidence_cases import files_of, fill, made, said
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.evidence import manifest, verify
+from monitor.evidence import keys, manifest, verify
 from monitor.evidence.errors import KeyProblem, NotABundle
 from monitor.evidence.minisign import Signature, new_key, sign
 from monitor.evidence.zipped import pack
@@ -264,6 +264,18 @@ def test_a_timestamp_of_a_signature_that_is_missing_is_none(folder: Path) -> Non
     assert code == 1
     assert any(line.startswith("missing: SHA256SUMS.minisig") for line in lines)
     assert "touched: SHA256SUMS.minisig.ots, which is no timestamp of this bundle" in lines
+
+
+@pytest.mark.parametrize("odd", ["pipe", "/dev/zero", "/dev/null", "link"])
+def test_what_is_no_file_is_refused_and_not_waited_for(folder: Path, tmp_path: Path, odd: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    with pytest.raises(NotABundle, match="invalid argument"):
+        said(tmp_path / odd)
+    with pytest.raises(KeyProblem, match="expected a minisign public key"):
+        said(folder, str(tmp_path / odd))
+    with pytest.raises(KeyProblem, match="invalid argument"):
+        keys.own(tmp_path / odd)
 
 
 def test_a_key_that_is_none_is_one_line(folder: Path) -> None:

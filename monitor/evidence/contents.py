@@ -1,5 +1,6 @@
 """The files of a bundle, which may be anybody's, in a folder: bounded, and nothing is followed."""
 
+import errno
 import hashlib
 import os
 import stat
@@ -77,16 +78,21 @@ class Folder:
     @contextmanager
     def _file(self, name: str) -> Iterator[BufferedReader | None]:
         try:
-            handle = os.open(self._root / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            file = plain(self._root / name, os.O_NOFOLLOW)
         except OSError:
             yield None
             return
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            yield None
-            return
-        with open(handle, "rb") as file:
+        with file:
             yield file
+
+
+def plain(path: str | Path, more: int = 0) -> BufferedReader:
+    """A file to read; OSError, also where it is none, such as a pipe on which one would wait for ever. more: flags."""
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | more)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+    return open(handle, "rb")
 
 
 def refuse_large(files: int, size: int) -> None:

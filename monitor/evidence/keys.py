@@ -6,6 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from monitor import system_errors
+from monitor.evidence.contents import plain
 from monitor.evidence.errors import KeyProblem
 from monitor.evidence.minisign import NotMinisign, PublicKey, SecretKey, new_key, read_public, read_secret
 from monitor.language import here
@@ -42,7 +43,7 @@ def own(file: Path) -> SecretKey:
 def known(file: Path) -> SecretKey | None:
     """The key in that file, None where there is no file; KeyProblem."""
     try:
-        with file.open("rb") as opened:
+        with plain(file) as opened:
             if os.fstat(opened.fileno()).st_mode & 0o077:
                 raise KeyProblem(
                     Said("{file} can be read by others: chmod 600 it, and think about who may have read it", file=file)
@@ -81,7 +82,7 @@ def named(text: str) -> PublicKey:
     with suppress(NotMinisign):
         return read_public(text)
     try:
-        with open(text, "rb") as opened:
+        with plain(text) as opened:
             return read_public(opened.read(_MOST_BYTES).decode("utf-8", "replace"))
     except NotMinisign as exc:
         raise KeyProblem(Said("{file}: {problem}", file=text, problem=exc)) from None

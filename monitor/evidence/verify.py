@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from monitor import system_errors
 from monitor.evidence import keys, manifest
-from monitor.evidence.contents import Contents, Folder
+from monitor.evidence.contents import Contents, Folder, plain
 from monitor.evidence.errors import NotABundle
 from monitor.evidence.manifest import BESIDE, DIGEST, PUBLIC_KEY, SIGNATURE, STAMPS, SUMS, Difference
 from monitor.evidence.minisign import NotMinisign, PublicKey, Signature, is_signed, read_public, read_signature
@@ -77,7 +77,7 @@ def opened(bundle: Path) -> Iterator[Contents]:
         if bundle.is_dir():
             yield Folder(bundle)
             return
-        with bundle.open("rb") as file:
+        with plain(bundle) as file:
             yield Zip(file)
     except OSError as exc:
         raise NotABundle(system_errors.problem(exc)) from None
