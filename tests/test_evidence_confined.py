@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -181,6 +182,26 @@ def test_every_other_system_call_is_refused_whatever_its_number() -> None:
     assert (json.loads(done.stdout), done.stderr) == ({}, "")
 
 
+# getpid by the door of 32-bit programs, with numbers of its own: mov eax, 20; int 0x80; ret.
+OTHER_DOOR = """
+import ctypes, mmap, os
+page = mmap.mmap(-1, 4096, prot=7)
+page.write(bytes.fromhex("b814000000cd80c3"))
+asks = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))
+{confine}
+os.write(1, b"%d" % (asks() == os.getpid()))
+"""
+SHUT_IN = "from monitor.evidence.confined import confine\nconfine(memory=1 << 31, seconds=20)"
+
+
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="only x86_64 has two doors")
+def test_who_takes_the_door_of_32_bit_programs_is_ended() -> None:
+    if python(OTHER_DOOR.format(confine="")).stdout != "1":
+        pytest.skip("this kernel has no such door")
+    done = python(OTHER_DOOR.format(confine=SHUT_IN))
+    assert (done.returncode, done.stdout) == (-signal.SIGSYS, "")
+
+
 @needs_walls
 @pytest.mark.parametrize(
     ("layer", "trial", "expected"),
@@ -231,12 +252,12 @@ def test_the_filter_lets_through_what_is_on_the_list_on_every_architecture(name:
     machine = ARCHITECTURES[name]
     let = {number for call in ALLOWED.values() if (number := machine.of(call)) is not None}
     assert {number for number in range(1024) if answer(machine, number, 0, 0, 0) == LET} == let | {
-        machine.of(ALLOWED_IN_PART["mmap"][0]), machine.of(ALLOWED_IN_PART["mprotect"][0])
+        machine.of(ALLOWED_IN_PART[call][0]) for call in ("mmap", "mprotect", "madvise")
     }  # fmt: skip
-    write, mmap, mprotect, clone = (
-        machine.of(ALLOWED_IN_PART[call][0]) for call in ("write", "mmap", "mprotect", "clone")
+    write, mmap, mprotect, clone, madvise = (
+        machine.of(ALLOWED_IN_PART[call][0]) for call in ("write", "mmap", "mprotect", "clone", "madvise")
     )
-    assert None not in (write, mmap, mprotect, clone)
+    assert None not in (write, mmap, mprotect, clone, madvise)
     assert [answer(machine, write or 0, handle) for handle in (0, 1, 2, 3, (1 << 32) - 1)] == [
         EPERM,
         LET,
@@ -247,6 +268,9 @@ def test_the_filter_lets_through_what_is_on_the_list_on_every_architecture(name:
     assert [answer(machine, mmap or 0, 0, 1, bits) for bits in (0, 3, 4, 5, 7)] == [LET, LET, EPERM, EPERM, EPERM]
     assert [answer(machine, mprotect or 0, 0, 1, bits) for bits in (0, 3, 4, 5, 7)] == [LET, LET, EPERM, EPERM, EPERM]
     assert [answer(machine, clone or 0, flags) for flags in (17, 0x4111, 0x3D0F00, 0x10000)] == [EPERM, EPERM, LET, LET]
+    assert [answer(machine, madvise or 0, 0, 1, advice) for advice in (4, 8, 14, 25, 100, 101, 1 << 31)] == [
+        LET, LET, LET, LET, EPERM, EPERM, EPERM,
+    ]  # fmt: skip
     assert answer(machine, 435) == ENOSYS
     assert answer(machine, 0, code=machine.number ^ 1) == KILLED
 
