@@ -32,7 +32,8 @@ def answering(first: bytes, endlessly: bytes) -> Iterator[int]:
                 connection.sendall(first)
                 while endlessly:
                     connection.sendall(endlessly)
-                connection.recv(1)  # until the other side goes
+                while connection.recv(65536):  # until the other side goes
+                    pass
             except OSError:
                 return
 
