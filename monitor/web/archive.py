@@ -99,6 +99,7 @@ class Archive:
         self._threads, self._adding = _Threads(threads, MOST_WAITING), _Threads(1, MOST_ADDING)
         self._now = _Now(clock)
         self._kept: dict[str, _Kept] = {}
+        self._made: dict[str, tuple[list[Latest], list[Any]]] = {}
 
     async def aclose(self) -> None:
         """Ends the threads, when they have finished, and the connections."""
@@ -117,11 +118,11 @@ class Archive:
 
     async def sites(self) -> list[SiteNow]:
         """Every site of which a measurement is kept, by name."""
-        return await self._keep("sites", lambda store: _sites(self._now.read(store)))
+        return await self._derived("sites", lambda _, latest: _sites(latest))
 
     async def networks(self) -> list[NetworkNow]:
         """Every network that was ever measured from, by number; the one without is last."""
-        return await self._keep("networks", lambda store: _networks(store.networks(), self._now.read(store)))
+        return await self._derived("networks", lambda store, latest: _networks(store.networks(), latest))
 
     # --- measurements ------------------------------------------------------------------------------------------
 
@@ -193,6 +194,14 @@ class Archive:
             if self._store is None:
                 self._store = Store.open(self._url, create=False)
         return work(self._store, *arguments)
+
+    async def _derived(self, key: str, work: Callable[[Store, list[Latest]], list[T]]) -> list[T]:
+        """What follows from the newest verdicts: made again when they are others."""
+        latest = await self.latest()
+        made: tuple[list[Latest], list[T]] | None = self._made.get(key)
+        if made is None or made[0] is not latest:
+            made = self._made[key] = (latest, await self._read(lambda store: work(store, latest)))
+        return made[1]
 
     async def _keep(self, key: str, work: Callable[[Store], T]) -> T:
         """Read once for all who ask within a moment; while it is read anew, the old is good enough for a while."""
