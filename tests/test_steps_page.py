@@ -1,13 +1,15 @@
 """Invariant: no page, however malformed, makes its title or fingerprint raise; near-identical pages have near fingerprints."""
 
+import encodings.aliases
 import random
 import time
+from pkgutil import iter_modules
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.steps.page import MAX_TITLE_CHARACTERS, distance, simhash, title
+from monitor.steps.page import MAX_TITLE_CHARACTERS, decoded, distance, simhash, title
 
 
 @pytest.mark.parametrize(
@@ -22,6 +24,10 @@ from monitor.steps.page import MAX_TITLE_CHARACTERS, distance, simhash, title
         ('<meta charset="windows-1251"><title>Новости</title>'.encode("cp1251"), "text/html", "Новости"),
         ("<title>Opinión</title>".encode(), "text/html; charset=no-such", "Opinión"),
         ("<title>Opinión</title>".encode(), "text/html; charset=hex", "Opinión"),
+        ("<title>Opinión</title>".encode(), "text/html; charset=punycode", "Opinión"),
+        ("<title>記事</title>".encode("shift_jis"), "text/html; charset=Shift_JIS", "記事"),
+        ("<title>뉴스</title>".encode("euc-kr"), "text/html; charset=ks_c_5601-1987", "뉴스"),
+        ("<title>Opinión</title>".encode("utf-16"), "text/html; charset=UTF-16", None),  # its tags are not looked for
         (b"<!-- <title>no</title> --><title>yes</title>", None, "yes"),
         (b"<script>'<title>no</title>'</script><title>yes</title>", None, "yes"),
         (b"<title>first</title><svg><title>second</title></svg>", None, "first"),
@@ -35,6 +41,15 @@ from monitor.steps.page import MAX_TITLE_CHARACTERS, distance, simhash, title
 )
 def test_titles(body, content_type, expected):
     assert title(body, content_type) == expected
+
+
+def test_no_charset_takes_long_to_decode():
+    """Whoever sends a page names its charset, and Python knows odd ones."""
+    page = b"a" * 131_072 + b"-" + b"z" * 131_072
+    for charset in sorted({*encodings.aliases.aliases, *(one.name for one in iter_modules(encodings.__path__))}):
+        before = time.process_time()
+        decoded(page, f"text/html; charset={charset}")
+        assert time.process_time() - before < 1, charset
 
 
 @given(st.binary(max_size=500), st.none() | st.text(max_size=40))

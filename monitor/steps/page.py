@@ -1,5 +1,6 @@
 """What a page looks like: its title, and a fingerprint that near-identical pages nearly share. Bytes are hostile."""
 
+import codecs
 import re
 import struct
 from collections import Counter
@@ -21,6 +22,13 @@ MAX_TOKENS = 4096
 MAX_SHINGLES = 256
 
 _CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?\s{0,9}([a-z0-9_:.\-]{1,40})", re.IGNORECASE)
+# Those that browsers know (encoding.spec.whatwg.org), by Python's names. Python has others: half a megabyte in `punycode`,
+# which it decodes in quadratic time, takes two minutes.
+_CHARSETS = frozenset({
+    "ascii", "big5", "big5hkscs", "cp866", "cp932", "cp949", "euc_jp", "euc_kr", "gb18030", "gb2312", "gbk", "iso2022_jp",
+    "koi8-r", "koi8-u", "mac-cyrillic", "mac-roman", "shift_jis", "tis-620", "utf-16", "utf-16-be", "utf-16-le", "utf-8",
+    *(f"iso8859-{number}" for number in range(1, 17)), *(f"cp{number}" for number in (874, *range(1250, 1259))),
+})  # fmt: skip
 _TITLE = re.compile(rb"<title", re.IGNORECASE)
 _SPACE = re.compile(r"\s+")
 
@@ -75,16 +83,23 @@ def decoded(body: bytes, content_type: str | None) -> str:
     """The page's text. The charset is the header's, else the page's, else guessed."""
     header = (content_type or "")[:500].encode("utf-8", "replace")
     declared = _CHARSET.search(header) or _CHARSET.search(body[:2048])
-    if declared is not None and declared[1].lower() not in (b"utf-8", b"utf8"):
-        try:
-            return body.decode(declared[1].decode(), "replace")
-        except (LookupError, ValueError):  # no such charset, or (`hex`, `idna`) one that is not text
-            pass
+    charset = _known(declared[1].decode()) if declared else "utf-8"
+    if charset != "utf-8":
+        return body.decode(charset, "replace")
     try:
         return body.decode()
     except UnicodeDecodeError as error:
         cut_character = error.start > len(body) - 4
         return body.decode("utf-8" if cut_character else "cp1252", "replace")
+
+
+def _known(charset: str) -> str:
+    """A charset by Python's name; one that is none, or none of text, is taken for utf-8."""
+    try:
+        name = codecs.lookup(charset).name
+    except (LookupError, ValueError):
+        return "utf-8"
+    return name if name in _CHARSETS else "utf-8"
 
 
 def simhash(body: bytes) -> str:
