@@ -1,6 +1,7 @@
 """The report in a bundle: what it says, in which language, and that it needs nothing but itself."""
 
 import re
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -116,6 +117,25 @@ def test_names_of_strangers_are_text_and_nothing_else(home: Path) -> None:
     for name in ("report.html", "timeline.svg", "pages/page-01.txt", "VERIFY.txt"):
         assert not {"\u202e", "\x1b"} & set(files[name].decode()), name
     assert files["pages/page-01.txt"].decode().count("\n--- source ---\n") == 1
+
+
+def test_a_certificate_without_an_end_costs_nobody_the_report(home: Path) -> None:
+    """It is told as it came, and in UTC that moment is no date any more."""
+    far = datetime.max.replace(tzinfo=timezone(timedelta(hours=-4)))
+    endless = [
+        msgspec.structs.replace(
+            one, tls=tuple(
+                msgspec.structs.replace(seen, chain=tuple(msgspec.structs.replace(it, not_after=far) for it in seen.chain))
+                for seen in one.tls
+            ),
+        )
+        for one in history()
+    ]  # fmt: skip
+    with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
+        store.append(endless)
+        store.save_events([the_event()])
+    files = files_of(made(home, EVENT, "b"))
+    assert any(b"Valid until: ?" in content for content in files.values())
 
 
 def test_no_page_stands_for_another_whose_digest_somebody_says_it_has(home: Path) -> None:

@@ -178,4 +178,7 @@ def _plain(text: str) -> str:
 
 
 def _minute(moment: datetime | None) -> str:
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "?"
+    try:
+        return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if moment else "?"
+    except OverflowError:  # somewhere else it is still the year 9999
+        return "?"
