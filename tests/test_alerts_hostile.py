@@ -16,6 +16,8 @@ import pytest
 from alert_cases import configured
 
 from monitor.alerts import trial
+from monitor.alerts.problems import problem_words
+from monitor.language import words
 
 ROOT = Path(__file__).parent.parent
 
@@ -74,6 +76,22 @@ def test_an_answer_of_nothing_but_hints_keeps_nobody_busy(to: str, what: bytes, 
         before = cpu_s()
         assert tried(f"{{to: '{to}', name: desk{by}}}".replace("{port}", str(port))) is not None
     assert cpu_s() - before < 4
+
+
+@pytest.mark.parametrize("to", ["webhook:https://desk.invalid/", "alertmanager:http://desk.invalid/"])
+@pytest.mark.parametrize(
+    ("scheme", "says"),
+    [
+        ("http", b"\0\xff garbage\r\n\r\n"), ("http", b"HTTP/1.1 407 No\r\n\r\nx"), ("socks5", b"\0\xff garbage"),
+        ("socks5", b"\5\0\5"), ("socks5", b"\5\0\5\0\0\1\0"), ("socks5", b"\5\xff"), ("socks5", b"\5\0\5\0\0\7\0\0\0\0\0\0"),
+        ("socks5", b"\5\2\1\0"),
+    ],
+)  # fmt: skip
+def test_whatever_a_proxy_says_it_is_one_line(to: str, scheme: str, says: bytes) -> None:
+    with answering(says, says * 1000) as port:
+        problem = tried(f"{{to: '{to}', name: desk, proxy: '{scheme}://127.0.0.1:{port}'}}")
+    assert problem is not None
+    assert problem_words(words("es"), problem) != problem
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
 """Connections of which only so much is read: a receiver that says `103 Early Hints` without end would keep this program busy."""
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpcore
@@ -10,23 +11,35 @@ import httpx
 MOST_BYTES = 128 * 1024  # of an answer's head, which is all that is read; h11 takes no header of more than 100 KiB
 
 
-def bound(client: httpx.AsyncClient) -> None:
-    """From now on. httpx has no door for it: this is where it keeps what opens its connections."""
+@asynccontextmanager
+async def bound(client: httpx.AsyncClient) -> AsyncIterator[None]:
+    """While the block runs; then all are closed, also those that httpcore forgets when a SOCKS proxy says garbage.
+
+    httpx has no door for it: this is where it keeps what opens its connections.
+    """
+    opened: list[httpcore.AsyncNetworkStream] = []
     for transport in (client._transport, *client._mounts.values()):
         if isinstance(transport, httpx.AsyncHTTPTransport):
             pool: Any = transport._pool
-            pool._network_backend = _Network(pool._network_backend)
+            pool._network_backend = _Network(pool._network_backend, opened)
+    try:
+        yield
+    finally:
+        for stream in opened:
+            await stream.aclose()
 
 
 class _Network(httpcore.AsyncNetworkBackend):
-    def __init__(self, network: httpcore.AsyncNetworkBackend) -> None:
-        self._network = network
+    def __init__(self, network: httpcore.AsyncNetworkBackend, opened: list[httpcore.AsyncNetworkStream]) -> None:
+        self._network, self._opened = network, opened
 
     async def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:  # fmt: skip
-        return _Stream(await self._network.connect_tcp(host, port, timeout, local_address, socket_options))
+        stream = await self._network.connect_tcp(host, port, timeout, local_address, socket_options)
+        self._opened.append(stream)
+        return _Stream(stream)
 
 
 class _Stream(httpcore.AsyncNetworkStream):

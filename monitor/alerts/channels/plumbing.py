@@ -33,6 +33,7 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], proxy: str | N
         async with (
             asyncio.timeout(PATIENCE_S),
             client(url, proxy) as asking,
+            bound(asking),
             asking.stream("POST", url, content=body, headers={**own, **headers}) as answer,
         ):
             _look(answer)
@@ -40,19 +41,17 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], proxy: str | N
         raise Undelivered("no answer in time") from None
     except ImportError:
         raise Undelivered("a SOCKS proxy needs the package socksio (the extra alerts)") from None
-    except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as exc:
+    except Exception as exc:  # noqa: BLE001 a SOCKS proxy's garbage ends in whatever its library raises
         raise Undelivered(_told(exc)) from None  # its own text may hold the URL
 
 
 def client(url: str, proxy: str | None) -> httpx.AsyncClient:
     """Through the proxy, or those of the environment; never through one to this machine itself."""
     here = proxy is None and _is_here(urlsplit(url).hostname or "")
-    asking = httpx.AsyncClient(
+    return httpx.AsyncClient(
         verify=client_context(), proxy=proxy, trust_env=proxy is None and not here, follow_redirects=False,
         timeout=PATIENCE_S,
     )  # fmt: skip
-    bound(asking)
-    return asking
 
 
 def _is_here(host: str) -> bool:
