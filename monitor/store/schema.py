@@ -21,8 +21,8 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Table,
+    Text,
 )
-from sqlalchemy.dialects import postgresql
 
 from monitor.models import Kind, Status
 
@@ -31,7 +31,7 @@ REVISIONS = ("v0001", "v0002", "v0003", "v0004")  # of the migrations, oldest fi
 VERSION_TABLE = "almenara_version"
 
 # One order everywhere: by bytes, as SQLite and Python compare, whatever PostgreSQL's locale.
-TEXT = String().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+TEXT = String().with_variant(Text(collation="C"), "postgresql")
 # SQLite counts only INTEGER PRIMARY KEY by itself; its integers have 64 bits all the same.
 NUMBER = BigInteger().with_variant(Integer(), "sqlite")
 
