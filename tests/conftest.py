@@ -1,6 +1,7 @@
 """What tests share: the folder of recorded data, and skipping, with a reason, what this machine cannot run."""
 
 import os
+import shutil
 import signal
 import sys
 from collections.abc import Iterator
@@ -74,12 +75,43 @@ def postgres() -> Iterator[Any]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def new_store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a store that is not there yet; each test runs with both databases."""
     if request.param == "sqlite":
         (tmp_path / "store").mkdir()
         return f"sqlite:{tmp_path / 'store' / 'almenara.db'}"
     return str(request.getfixturevalue("postgres").new_database())
+
+
+@pytest.fixture(scope="session")
+def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of SQLite with nothing in it."""
+    from monitor.store import Store
+
+    file = tmp_path_factory.mktemp("empty") / "almenara.db"
+    Store.open(f"sqlite:{file}").close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def empty_database(postgres: Any) -> str:
+    """The name of a database with a store with nothing in it."""
+    from monitor.store import Store
+
+    url = postgres.new_database()
+    Store.open(url).close()
+    return str(postgres.name_of(url))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store, a copy of one: making its tables takes longer than most tests. With both databases."""
+    if request.param == "sqlite":
+        (tmp_path / "store").mkdir()
+        file = shutil.copy(request.getfixturevalue("empty_file"), tmp_path / "store" / "almenara.db")
+        return f"sqlite:{file}"
+    template = request.getfixturevalue("empty_database")
+    return str(request.getfixturevalue("postgres").new_database(template))
 
 
 @pytest.fixture

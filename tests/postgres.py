@@ -69,10 +69,10 @@ class Postgres:
 
         return f"postgresql://{SUPERUSER}:{quote(password, safe='')}@/{database}?host={self.folder}"
 
-    def new_database(self) -> str:
-        """The URL of an empty database."""
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of an empty database, or of a copy of another."""
         name = f"store{next(self._numbers)}"
-        self.run(f"CREATE DATABASE {name}")
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
         return self.url(name)
 
     def name_of(self, url: str) -> str:

@@ -488,7 +488,7 @@ def test_hostile_text_is_stored_and_found(store: Store, text: str) -> None:
 # --- several at once -------------------------------------------------------------------------------------------------
 
 
-def test_several_may_write_and_read_at_once(store_url: str) -> None:
+def test_several_may_write_and_read_at_once(new_store_url: str) -> None:
     """The same ids and counts from each of them: nothing is stored twice, or counted twice, or lost."""
     kept = history(300)
     new: list[int] = []
@@ -496,7 +496,7 @@ def test_several_may_write_and_read_at_once(store_url: str) -> None:
 
     def write(shift: int) -> None:
         try:
-            with Store.open(store_url, patience_s=60) as store:
+            with Store.open(new_store_url, patience_s=60) as store:
                 for start in range(0, len(kept), 20):
                     part = kept[(start + shift) % 300 :][:20]
                     new.append(store.append(part))
@@ -511,7 +511,7 @@ def test_several_may_write_and_read_at_once(store_url: str) -> None:
     for thread in threads:
         thread.join()
     assert failures == []
-    with Store.open(store_url) as store:
+    with Store.open(new_store_url) as store:
         assert sum(new) == store.count() == 300
         assert_counts_are_right(store, {one.id: one.vantage for one in kept}, list(store.points()))
 

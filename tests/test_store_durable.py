@@ -78,18 +78,18 @@ def test_the_log_is_synced_before_anything_is_acknowledged(tmp_path: Path) -> No
     assert re.search(rf"(fsync|fdatasync)\(\d+<{re.escape(str(file.parent))}>\) += 0", trace.read_text())
 
 
-def test_kill_9_loses_nothing_that_was_acknowledged(store_url: str) -> None:
+def test_kill_9_loses_nothing_that_was_acknowledged(new_store_url: str) -> None:
     chance = Random()
     acknowledged: list[str] = []
     for number in range(ROUNDS):
-        with writer(store_url, f"w{number}") as child:
+        with writer(new_store_url, f"w{number}") as child:
             assert child.stdout is not None
             first = child.stdout.readline()
             assert first
             time.sleep(chance.random() * 0.2)  # a random moment of its work
             child.kill()
             acknowledged += (first + child.stdout.read()).decode().split()
-    with Store.open(store_url, create=False) as store:
+    with Store.open(new_store_url, create=False) as store:
         found = {point.id for point in store.points()} | {one.id for one in store.measurements()}
         assert len(acknowledged) > ROUNDS
         assert set(acknowledged) - found == set()

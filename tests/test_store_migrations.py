@@ -33,9 +33,9 @@ def test_the_known_versions_are_the_migrations_in_their_order():
     assert all(not script.is_branch_point for script in scripts().walk_revisions())
 
 
-def test_the_migrations_make_the_tables_that_the_code_knows(store_url: str):
-    Store.open(store_url).close()
-    place = place_of(store_url)
+def test_the_migrations_make_the_tables_that_the_code_knows(new_store_url: str):
+    Store.open(new_store_url).close()
+    place = place_of(new_store_url)
     engine = create_engine(place.url or f"sqlite:///{place.file}")
     with engine.connect() as connection:
         options = {"compare_type": True, "compare_server_default": True, "version_table": VERSION_TABLE}
@@ -83,12 +83,12 @@ except StoreError as exc:
 """
 
 
-def test_several_may_open_a_new_store_at_once(store_url: str):
+def test_several_may_open_a_new_store_at_once(new_store_url: str):
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            Store.open(store_url, patience_s=30).close()
+            Store.open(new_store_url, patience_s=30).close()
         except StoreError as exc:
             failures.append(exc)
 
