@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,12 @@ from monitor.evidence import calls, confined, pixels
 from monitor.evidence.drawing import FAILED, TOO_LONG, NotDrawn, drawn, output
 
 Image = pytest.importorskip("PIL.Image", reason="the extra report is not installed")
-pytest.importorskip("weasyprint", reason="the extra report is not installed")
-weasyprint = pytest.importorskip("weasyprint")
-from monitor.evidence.painter import MOST_CPU_S  # noqa: E402
 
-pytestmark = pytest.mark.skipif(not confined.possible(), reason="needs Linux on a 64-bit machine")
+pytestmark = [
+    pytest.mark.skipif(not confined.possible(), reason="needs Linux on a 64-bit machine"),
+    # Imported where it is used: it starts compilers to find its libraries, wherever this file is only looked at, too.
+    pytest.mark.skipif(find_spec("weasyprint") is None, reason="the extra report is not installed"),
+]
 
 ROOT = Path(__file__).parent.parent
 MAGENTA = (255, 0, 255)  # no text and no border of the page has it
@@ -100,6 +102,8 @@ def colours(picture: bytes) -> set[tuple[int, int, int]]:
 
 def test_the_page_would_reach_both_if_it_were_let(tempting: tuple[str, list[str]], tmp_path: Path) -> None:
     """Else what follows proves nothing."""
+    import weasyprint
+
     page, asked = tempting
     opened: set[str] = set()
     # Cannot be taken off again: of all that this process opens later it would tell nobody.
@@ -150,6 +154,8 @@ def test_not_one_system_call_asks_for_a_file_or_the_network(tempting: tuple[str,
 
 
 def test_a_page_that_takes_seconds_of_processor_is_given_up() -> None:
+    from monitor.evidence.painter import MOST_CPU_S
+
     before = cpu_s()
     with pytest.raises(NotDrawn, match=TOO_LONG):
         drawn("picture", "<table>" + "<tr><td>x" * 200_000)
