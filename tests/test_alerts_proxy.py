@@ -26,10 +26,13 @@ NOWHERE = "desk.almenara.invalid"  # no name server knows it
 
 
 class Proxy:
-    """SOCKS5 and CONNECT on one port; every name leads to `place`. asked: what it was asked for."""
+    """SOCKS5 and CONNECT on one port; every name leads to `place`. asked: what it was asked for.
+
+    greets: it answers CONNECT with the first words of whoever is there behind its own.
+    """
 
     def __init__(self, place: tuple[str, int]) -> None:
-        self.place, self.asked, self.port = place, [], 0
+        self.place, self.asked, self.port, self.greets = place, [], 0, False
 
 
 @contextmanager
@@ -43,9 +46,9 @@ def proxy(port: int) -> Iterator[Proxy]:
             host, wanted = self._socks() if first == b"\5" else self._connect()
             serving.asked.append((host, wanted))
             with socket.create_connection(serving.place) as there:
-                self.wfile.write(
-                    bytes((5, 0, 0, 1, 0, 0, 0, 0, 0, 0)) if first == b"\5" else b"HTTP/1.1 200 OK\r\n\r\n"
-                )
+                greeting = there.recv(65536) if serving.greets else b""
+                answer = bytes((5, 0, 0, 1, 0, 0, 0, 0, 0, 0)) if first == b"\5" else b"HTTP/1.1 200 OK\r\n\r\n"
+                self.wfile.write(answer + greeting)
                 back = threading.Thread(target=self._pump, args=(there,))
                 back.start()
                 while data := self.request.recv(65536):
@@ -97,12 +100,14 @@ def by(to: str, scheme: str, port: int) -> Subscription:
     return one
 
 
+@pytest.mark.parametrize("greets", [False, True])
 @pytest.mark.parametrize("scheme", ["socks5", "socks5h", "http"])
-def test_mail_goes_through_the_proxy_and_says_no_name_of_this_machine(scheme: str) -> None:
+def test_mail_goes_through_the_proxy_and_says_no_name_of_this_machine(scheme: str, greets: bool) -> None:
     async def story() -> tuple[Post, Proxy, list[Any]]:
         post = Post()
         async with post_office(post) as port:
             with proxy(port) as between:
+                between.greets = greets
                 to = f"mailto://{NOWHERE}:2525?from=probe@a.example&to=desk@b.example&mode=insecure"
                 return post, between, await trial.tried([by(to, scheme, between.port)])
 

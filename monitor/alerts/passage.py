@@ -19,6 +19,7 @@ from python_socks.sync import Proxy
 _VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
 _LOOKS_UP = frozenset({"socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr", "socket.getnameinfo"})
 _CONNECTS = frozenset({"socket.connect", "socket.sendto", "socket.sendmsg"})
+_MOST_HEAD = 16_384
 _STARTS = frozenset({"subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"})  # they would not be confined
 
 
@@ -65,14 +66,42 @@ def _point_requests(proxy: str) -> None:
 def _point_mail(proxy: str) -> None:
     """The standard library's mail knows no proxies; STARTTLS and implicit TLS go over the socket that it is given here."""
     scheme, _, rest = proxy.partition("://")
-    through = Proxy.from_url(f"{scheme.removesuffix('h')}://{rest}", rdns=True) if scheme != "https" else None
+    ahead = _Tunnel() if scheme == "http" else None
+    url = f"{scheme.removesuffix('h')}://{rest}"
+    through = Proxy.from_url(url, rdns=True, forward=ahead) if scheme != "https" else None
 
     def open_socket(_: smtplib.SMTP, host: str, port: int, timeout: float) -> socket.socket:
         if through is None:
             raise OSError("not through the proxy")
         try:
-            return through.connect(host, port, timeout=timeout)
+            opened = through.connect(host, port, timeout=timeout)
+            return _same(opened, socket.socket, timeout)
         except (ProxyConnectionError, ProxyError, ProxyTimeoutError) as exc:
             raise OSError(f"the proxy refuses: {exc}") from None
 
     smtplib.SMTP._get_socket = open_socket  # type: ignore[attr-defined]
+
+
+class _Tunnel:
+    """Opens the connection to an HTTP proxy."""
+
+    def connect(self, dest_host: str, dest_port: int, timeout: float) -> socket.socket:
+        """One of which not more is read than the proxy's own answer."""
+        return _same(socket.create_connection((dest_host, dest_port), timeout), _Answer, timeout)
+
+
+class _Answer(socket.socket):
+    """python-socks takes all that is there for the proxy's answer, the greeting of the mail server behind it, too."""
+
+    def recv(self, *_: Any) -> bytes:
+        """All of the answer's head."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n") and len(head) < _MOST_HEAD and (byte := super().recv(1)):
+            head += byte
+        return head
+
+
+def _same(opened: socket.socket, kind: type[socket.socket], timeout: float) -> socket.socket:
+    other = kind(fileno=opened.detach())
+    other.settimeout(timeout)
+    return other
