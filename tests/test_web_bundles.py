@@ -1,12 +1,20 @@
 """Evidence from the page: whoever reads of a block takes along what proves it, and learns nothing of who measured."""
 
+import json
+import os
+import shutil
+import signal
 import stat
+import subprocess
+import sys
 import threading
 import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -15,7 +23,9 @@ from html_checks import checked
 from web_cases import PUBLIC, Watched, served
 
 from monitor.store import Store
+from monitor.web.shelf import Shelf
 
+ROOT = Path(__file__).parent.parent
 INCIDENT = the_incident().id
 OF_EVENT, OF_INCIDENT = f"/events/{EVENT}/evidence.zip", f"/incidents/{INCIDENT}/evidence.zip"
 ANYWHERE = {"host": "almenara.example"}
@@ -117,14 +127,142 @@ def test_when_the_service_ends_nothing_goes_on_and_nothing_stays(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with served(f"sqlite:{home / 'almenara.db'}", key=home / "signing.key") as client:
         asking = threading.Thread(target=broken_off, args=(client,))
         asking.start()
-        while not (found := making()):
+        while not (found := making()) or not list(tmp_path.rglob("tmp*/tmp*")):  # a page is being drawn
             time.sleep(0.01)
     asking.join()
     assert list(tmp_path.iterdir()) == []
     assert [pid for pid in found if pid in making()] == []
+
+
+@contextmanager
+def endlessly(home: Path, where: Path, **web: Any) -> Iterator[httpx.Client]:
+    """A service whose bundles are never ready: nobody writes into what it reads its key from."""
+    os.mkfifo(key := where / "key", 0o600)
+    with served(f"sqlite:{home / 'almenara.db'}", Watched(**web), key=key) as client:
+        yield client
+
+
+def hanging_up(client: httpx.Client, path: str) -> None:
+    with pytest.raises(httpx.TimeoutException):
+        client.get(path, timeout=0.5)
+
+
+def test_what_is_kept_is_read_also_while_another_is_made(home: Path, tmp_path: Path, scratch: Path) -> None:
+    with endlessly(home, tmp_path, public=PUBLIC) as client:
+        writing = threading.Thread(target=(tmp_path / "key").write_bytes, args=((home / "signing.key").read_bytes(),))
+        writing.start()
+        whole = client.get(OF_EVENT)
+        writing.join()
+        hanging_up(client, OF_INCIDENT)
+        for _ in range(5):
+            assert client.get(OF_EVENT, headers={"range": "bytes=0-9"}).content == whole.content[:10]
+
+
+def test_one_who_asks_for_everything_leaves_room_for_others(home: Path, tmp_path: Path, scratch: Path) -> None:
+    with endlessly(home, tmp_path, public=PUBLIC) as client:
+        for path in (OF_EVENT, OF_INCIDENT):
+            hanging_up(client, path)
+        assert client.get(OF_EVENT).status_code == 429
+        another = {**ANYWHERE, "x-forwarded-for": "192.0.2.7"}
+        with pytest.raises(httpx.TimeoutException):  # has a place
+            client.get(OF_EVENT, headers=another, timeout=0.5)
+
+
+def test_for_those_who_hung_up_while_they_waited_nothing_is_made(home: Path, tmp_path: Path, scratch: Path) -> None:
+    with endlessly(home, tmp_path) as client:
+        for path in (OF_EVENT, OF_INCIDENT):
+            hanging_up(client, path)
+        first = making()
+        for pid in first:
+            os.kill(pid, signal.SIGKILL)
+        assert client.get(OF_INCIDENT.replace(INCIDENT, "nothing")).status_code == 404
+        while set(making()) & set(first):
+            time.sleep(0.01)
+        time.sleep(0.2)
+        assert making() == []
+
+
+@pytest.fixture
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The store of one event that goes on, of which little is known; temporary files lie beside it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    url = f"sqlite:{tmp_path / 'almenara.db'}"
+    with Store.open(url) as store:
+        store.save_events([the_event(ended=None, ended_range=None)])
+    return url
+
+
+def test_what_goes_on_takes_the_room_of_one_bundle_however_often_it_is_made(
+    small: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("monitor.web.bundles.GOES_ON_S", 0.0)
+    with served(small, key=tmp_path / "signing.key") as client:
+        client.timeout = httpx.Timeout(100)
+        tags = {client.get(OF_EVENT).headers["etag"] for _ in range(2)}
+        assert (len(tags), len(list(tmp_path.glob("almenara-*/*/evidence.zip")))) == (2, 1)
+
+
+def test_what_the_system_tidied_away_is_made_anew(small: str, tmp_path: Path) -> None:
+    with served(small, key=tmp_path / "signing.key") as client:
+        client.timeout = httpx.Timeout(100)
+        assert client.get(OF_EVENT).status_code == 200
+        for folder in tmp_path.glob("almenara-*/"):
+            shutil.rmtree(folder)
+        assert client.get(OF_EVENT).status_code == 200
+    assert list(tmp_path.glob("almenara-*/")) == []
+
+
+def test_without_a_place_for_it_the_reader_is_told_that_there_is_no_bundle(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "gone"))
+    with served(f"sqlite:{home / 'almenara.db'}", key=home / "signing.key") as client:
+        answer = client.get(OF_EVENT)
+    assert answer.status_code == 500
+    assert "The evidence could not be bundled" in checked(answer).words
+
+
+def test_what_a_killed_service_left_is_removed_and_what_a_running_one_keeps_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    (tmp_path / "almenara-bundles-left" / "one").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "almenara-bundles-link").symlink_to(tmp_path / "elsewhere")
+    one, another = Shelf(), Shelf()
+    places = [one.place(), another.place(), one.place()]
+    assert all(place.is_dir() for place in places)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        places[0].parent.name, places[1].parent.name, "almenara-bundles-link", "elsewhere",
+    }  # fmt: skip
+    one.clear()
+    another.clear()
+    assert {path.name for path in tmp_path.iterdir()} == {"almenara-bundles-link", "elsewhere"}
+
+
+def test_the_process_that_makes_a_bundle_ends_by_itself_when_nobody_is_there_to_end_it(
+    home: Path, tmp_path: Path
+) -> None:
+    """Its parent may have been killed, and what it reads may have no end."""
+    os.mkfifo(key := tmp_path / "key", 0o600)
+    order = {
+        "store": f"sqlite:{home / 'almenara.db'}",
+        "id": EVENT,
+        "language": "en",
+        "output": str(tmp_path / "b.zip"),
+    }
+    start = (
+        "from monitor.evidence import order\norder.PATIENCE_S = 1\nfrom monitor.evidence import ordered\nordered.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", start], input=json.dumps(order | {"key": str(key)}).encode(), capture_output=True,
+        timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (-signal.SIGALRM, b"")
 
 
 def broken_off(client: httpx.Client) -> None:

@@ -4,6 +4,7 @@ Measuring comes first: this one is as nice as can be, and the first to go where 
 """
 
 import os
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +13,7 @@ import msgspec
 
 from monitor.evidence.bundle import write
 from monitor.evidence.errors import EvidenceError, NotWritten
-from monitor.evidence.order import Order
+from monitor.evidence.order import PATIENCE_S, Order
 from monitor.language import words
 from monitor.messages import Said
 from monitor.store import Store, StoreError
@@ -23,6 +24,7 @@ _MOST_ORDERED = 64 * 1024
 
 def main() -> int:
     """Reads the order from stdin; 1 and a line on stderr where it cannot be met."""
+    signal.alarm(PATIENCE_S)  # should nobody be there any more who ends this process
     os.nice(19)
     with suppress(OSError):  # not on Linux, or not allowed
         Path("/proc/self/oom_score_adj").write_text("1000")

@@ -9,31 +9,47 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from msgspec import Struct
 from msgspec.json import encode
 
-from monitor import journal
+from monitor import journal, system_errors
 from monitor.evidence import keys
-from monitor.evidence.order import Order
+from monitor.evidence.order import PATIENCE_S, Order
+from monitor.messages import Said
 from monitor.models import Event, Incident
 from monitor.web.archive import Busy
+from monitor.web.shelf import Shelf
 
-MADE_S = 90.0  # how long it may take; the rest of what an answer may take is for reading it
 MOST_WAITING = 4
+MOST_OF_ONE = 2  # of these, so that nobody takes them all
 MOST_KEPT = 8
 GOES_ON_S = 600.0  # how old a bundle of what goes on, or may end, may be
 _MOST_SAID = 2000
+_NAME = "evidence.zip"
 _HERE = Path(__file__).parent.parent.parent
+
+_Key = tuple[str, int, str]  # id, revision, language
 
 
 class NotMade(Exception):
     """There will be none now."""
+
+
+class Asker(Struct, frozen=True, kw_only=True):
+    """Who waits for a bundle. gone: have they hung up? resting: as long as the last one took, nothing is made for them.
+
+    Who measures on a small machine shall not be kept from it by strangers who ask all day.
+    """
+
+    client: str
+    gone: Callable[[], Awaitable[bool]]
+    resting: bool
 
 
 class _Made(Struct, frozen=True, kw_only=True):
@@ -46,63 +62,87 @@ class Bundles:
 
     def __init__(self, store: str, key: Path | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._store, self._key, self._clock = store, key or keys.place(), clock
-        self._turn, self._waiting, self._rested = asyncio.Lock(), 0, 0.0
-        self._kept: dict[tuple[str, int, str], _Made] = {}
-        self._folder: Path | None = None
+        self._turn, self._waiting, self._rested = asyncio.Lock(), Counter[str](), 0.0
+        self._kept: dict[_Key, _Made] = {}
+        self._shelf = Shelf()
         self._process: asyncio.subprocess.Process | None = None
 
     async def aclose(self) -> None:
         """Ends what is being made, and removes what is kept."""
         await self._end()
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        self._shelf.clear()
 
-    async def of(self, about: Event | Incident, language: str, *, resting: bool) -> Path:
-        """The zip. NotMade; Busy where too many wait. resting: as long as the last one took, nothing is made.
-
-        Who measures on a small machine shall not be kept from it by strangers who ask all day.
-        """
+    async def of(self, about: Event | Incident, language: str, asker: Asker) -> Path:
+        """The zip. NotMade; Busy where too many wait."""
         key = (about.id, about.revision, language)
-        if self._waiting >= MOST_WAITING:
-            raise Busy
-        self._waiting += 1
-        try:
+        if kept := self._fresh(key, about):
+            return kept
+        with self._place(asker.client):
             async with self._turn:
-                made = self._kept.get(key)
-                if made is None or (about.ended is None and self._clock() - made.at >= GOES_ON_S):
-                    if resting:
-                        await asyncio.sleep(self._rested - self._clock())
-                    made = self._kept[key] = await self._made(about.id, language)
-                    self._forget()
-                return made.file
+                return self._fresh(key, about) or await self._anew(key, asker)
+
+    def _fresh(self, key: _Key, about: Event | Incident) -> Path | None:
+        """What is kept, where it is not too old; systems tidy their temporary folders."""
+        made = self._kept.get(key)
+        if made is None or not made.file.exists():
+            return None
+        return None if about.ended is None and self._clock() - made.at >= GOES_ON_S else made.file
+
+    @contextmanager
+    def _place(self, client: str) -> Iterator[None]:
+        """To wait in; Busy."""
+        if self._waiting.total() >= MOST_WAITING or self._waiting.get(client, 0) >= MOST_OF_ONE:
+            raise Busy
+        self._waiting[client] += 1
+        try:
+            yield
         finally:
-            self._waiting -= 1
+            self._waiting[client] -= 1
+            self._waiting += Counter()
+
+    async def _anew(self, key: _Key, asker: Asker) -> Path:
+        if asker.resting:
+            await asyncio.sleep(self._rested - self._clock())
+        if await asker.gone():
+            raise NotMade
+        id, _, language = key
+        made = await self._made(id, language)
+        self._forget(key)
+        self._kept[key] = made
+        while len(self._kept) > MOST_KEPT:
+            self._forget(next(iter(self._kept)))
+        return made.file
 
     async def _made(self, id: str, language: str) -> _Made:
-        self._folder = self._folder or Path(tempfile.mkdtemp(prefix="almenara-bundles-"))
-        began = self._clock()
-        file = Path(tempfile.mkdtemp(dir=self._folder)) / "evidence.zip"
-        order = Order(store=self._store, id=id, language=language, output=str(file), key=str(self._key))
-        problem = await self._run(encode(order))
-        self._rested = 2 * self._clock() - began
-        if problem is None and file.exists():
-            return _Made(file=file, at=began)
-        shutil.rmtree(file.parent, ignore_errors=True)
+        began, folder = self._clock(), None
+        problem: Said | str | None = None
+        try:
+            folder = self._shelf.place()
+            order = Order(store=self._store, id=id, language=language, output=str(folder / _NAME), key=str(self._key))
+            problem = await self._run(encode(order), folder)
+        except OSError as exc:
+            problem = system_errors.problem(exc)
+        finally:
+            self._rested = 2 * self._clock() - began
+        if problem is None and folder is not None and (folder / _NAME).exists():
+            return _Made(file=folder / _NAME, at=began)
+        if folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         said = journal.spoken().text("no evidence bundle was made for a reader: {problem}", problem=problem)
-        journal.say("bundle", said, level=logging.WARNING, problem=problem)
+        journal.say("bundle", said, level=logging.WARNING, problem=str(problem))
         raise NotMade
 
-    async def _run(self, order: bytes) -> str | None:
-        """What went wrong."""
+    async def _run(self, order: bytes, folder: Path) -> str | None:
+        """What went wrong. folder: for all that it writes."""
         command = (sys.executable, "-P", "-m", "monitor.evidence.ordered")
-        env = os.environ | {"PYTHONPATH": str(_HERE)}
+        env = os.environ | {"PYTHONPATH": str(_HERE), "TMPDIR": str(folder)}
         self._process = await asyncio.create_subprocess_exec(
             *command, stdin=-1, stdout=asyncio.subprocess.DEVNULL, stderr=-1, env=env, start_new_session=True
         )
         try:
-            _, said = await asyncio.wait_for(self._process.communicate(order), MADE_S)
+            _, said = await asyncio.wait_for(self._process.communicate(order), PATIENCE_S)
         except TimeoutError:
-            return f"> {MADE_S:.0f} s"
+            return f"> {PATIENCE_S} s"
         finally:
             await self._end()
         if self._process.returncode == 0:
@@ -116,8 +156,7 @@ class Bundles:
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
 
-    def _forget(self) -> None:
-        """The oldest. Who is reading one holds it open."""
-        while len(self._kept) > MOST_KEPT:
-            oldest = self._kept.pop(next(iter(self._kept)))
-            shutil.rmtree(oldest.file.parent, ignore_errors=True)
+    def _forget(self, key: _Key) -> None:
+        """Who is reading it holds it open."""
+        if old := self._kept.pop(key, None):
+            shutil.rmtree(old.file.parent, ignore_errors=True)

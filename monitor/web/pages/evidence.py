@@ -3,8 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
+from monitor.control.quota import client_of
 from monitor.evidence.zipped import folder_name
 from monitor.models import Event, Incident
+from monitor.web.bundles import Asker
 from monitor.web.headers import DATA_POLICY
 from monitor.web.pages.rendering import Missing, Pages
 
@@ -29,7 +31,11 @@ async def _answer(pages: Pages, request: Request, about: Event | Incident) -> Re
     if pages.bundles is None:
         raise Missing
     language = pages.words(request).code
-    file = await pages.bundles.of(about, language, resting=pages.archive.is_published)
+    asker = Asker(
+        client=client_of(request.client.host if request.client else ""), gone=request.is_disconnected,
+        resting=pages.archive.is_published,
+    )  # fmt: skip
+    file = await pages.bundles.of(about, language, asker)
     headers = {
         "Content-Language": language, "Vary": "Accept-Language, Cookie", "Cache-Control": "private, no-cache",
         "Content-Security-Policy": DATA_POLICY,
