@@ -49,22 +49,29 @@ def cut(event: Event, until: datetime, points: Iterable[Point]) -> Event | None:
 
 def opens_since(event: Event, points: Iterable[Point]) -> tuple[datetime, int] | None:
     """Since when all results that tell anything found the site open, and how many: of an event that is not over, after
-    the last that supports it. None where the newest does not. points: on its site and its network.
+    the last that supports it, of which the same vantage found the same URL open since. None where the newest does not.
+    points: on its site and its network.
 
     The end is told when the detector is sure of it, which takes it a while.
     """
     if event.ended is not None or event.confidence <= 0 or event.kind is Kind.SILENCE:
         return None
-    since, count = None, 0
+    found: list[Point] = []
     for point in sorted(points, key=lambda point: point.started, reverse=True):
-        if point.started <= event.detected or supports(event, point):
+        if supports(event, point):
+            # Who always gets in, by another resolver or another address, says nothing of who does not.
+            found = found if _who(event, point) in {_who(event, one) for one in found} else []
             break
-        if point.status is Status.INCONCLUSIVE:
-            continue
-        if point.status is not Status.OK:
+        if point.started <= event.detected or point.status not in (Status.OK, Status.INCONCLUSIVE):
             break
-        since, count = point.started, count + 1
-    return (since, count) if since else None
+        if point.status is Status.OK:
+            found.append(point)
+    return (found[-1].started, len(found)) if found else None
+
+
+def _who(event: Event, point: Point) -> tuple[str, str, str]:
+    """Who asked for what; of a whole network it is all the same for what."""
+    return point.probe, point.vantage, "" if event.kind is Kind.NETWORK_OUTAGE else point.url
 
 
 def probes(events: Sequence[Event]) -> int:

@@ -94,5 +94,5 @@ def point_of(measurement: Measurement) -> Point | None:
     return Point(
         id=measurement.id, site=measurement.site, network=measurement.network, probe=measurement.probe,
         started=measurement.started, status=verdict.status, methods=verdict.methods, confidence=verdict.confidence,
-        confirmed=verdict.confirmed, rule=verdict.rule,
+        confirmed=verdict.confirmed, rule=verdict.rule, vantage=measurement.vantage, url=measurement.url,
     )  # fmt: skip

@@ -271,7 +271,10 @@ class Measurement(Observations, frozen=True, kw_only=True):
 
 
 class Point(Struct, frozen=True, kw_only=True):
-    """What detection needs of a measurement: one verdict of one site on one network. probe: "" where it is not told."""
+    """What detection needs of a measurement: one verdict of one site on one network.
+
+    probe, vantage, url: "" where it is not told.
+    """
 
     id: str
     site: str
@@ -283,6 +286,8 @@ class Point(Struct, frozen=True, kw_only=True):
     confidence: float | None = None
     confirmed: bool = False
     rule: str = ""
+    vantage: str = ""
+    url: str = ""
 
 
 class Kind(StrEnum):

@@ -140,6 +140,37 @@ def test_the_newest_results_tell_that_it_opens_before_the_end_is_told(pattern: s
     assert backing.opens_since(the_event(**fields), points[::-1]) == expected
 
 
+A, B = {"probe": "a"}, {"probe": "b"}
+PLAIN, SECURE = {"url": "http://s/"}, {"url": "https://s/"}
+
+
+@pytest.mark.parametrize(
+    ("seen", "more", "since"),
+    [
+        ([("X", A), ("X", A), ("X", A), ("o", B)], {}, None),  # who asks another resolver always got in
+        ([("X", A), ("o", B), ("X", A), ("o", B), ("o", B)], {}, None),
+        ([("X", A), ("o", B), ("X", A), ("o", B), ("o", A)], {}, (3, 2)),
+        ([("X", A), ("X", B), ("X", A), ("X", B), ("o", A), ("o", B)], {}, (4, 2)),
+        ([("X", PLAIN), ("o", SECURE), ("X", PLAIN), ("o", SECURE)], {}, None),  # only one of its addresses is blocked
+        ([("X", PLAIN), ("o", SECURE), ("X", PLAIN), ("o", SECURE), ("o", PLAIN)], {}, (3, 2)),
+        ([("X", {"vantage": "a"}), ("X", {"vantage": "a"}), ("X", {"vantage": "a"}), ("o", {"vantage": "b"})], {}, None),
+        ([("?", PLAIN), ("?", PLAIN), ("?", PLAIN), ("o", SECURE)], {"kind": Kind.NETWORK_OUTAGE, "site": None}, (3, 1)),
+    ],
+)  # fmt: skip
+def test_who_always_got_in_does_not_tell_that_it_opens(seen: Any, more: Any, since: Any) -> None:
+    statuses = {"o": Status.OK, "X": Status.BLOCKED, "?": Status.INCONCLUSIVE}
+    points = [
+        Point(
+            id=str(n), site="s", network=CANTV, started=BEGAN + n * EVERY, status=statuses[letter],
+            **{"probe": "p", **who},
+        )
+        for n, (letter, who) in enumerate(seen)
+    ]  # fmt: skip
+    fields = {"started": BEGAN, "detected": BEGAN + 2 * EVERY, "ended": None, "ended_range": None} | more
+    expected = (BEGAN + since[0] * EVERY, since[1]) if since else None
+    assert backing.opens_since(the_event(**fields), points) == expected
+
+
 # --- several networks ------------------------------------------------------------------------------------------------
 
 

@@ -444,8 +444,28 @@ def test_what_opens_on_one_network_is_not_hidden_by_what_is_blocked_on_another(p
     blocked = [
         at(0.01, BLOCKED, network, Status.BLOCKED) for network in (CANTV, MOVILNET, other) if network.isp != where.isp
     ]
-    client = pages([*lifted, *blocked], events=[one])
+    reports = [at(hours, BLOCKED, where, Status.BLOCKED) for hours in (3, 2, 1)]
+    client = pages([*reports, *lifted, *blocked], events=[one])
     assert "opens in the newest results" in checked(client.get("/events")).words
+
+
+@pytest.mark.parametrize("always", [{"url": f"http://{BLOCKED}/"}, {"vantage": "other"}, {"probe": "other"}])
+def test_who_always_got_in_does_not_tell_that_a_block_opens(pages, always):
+    """One of its addresses is not blocked, or one line asks another resolver."""
+    reports = [at(hours, BLOCKED, CANTV, Status.BLOCKED) for hours in (3, 2, 1)]
+    in_between = [at(hours - 0.1, BLOCKED, **always) for hours in (3, 2, 1)]
+    client = pages([*reports, *in_between], events=[EVENT])
+    for path in ("/", "/events", f"/events/{EVENT.id}", f"/sites/{BLOCKED}"):
+        page = checked(client.get(path)).words
+        assert f"{BLOCKED} is blocked on CANTV" in page, path
+        assert "in the newest" not in page, path
+
+
+def test_what_opens_on_a_network_that_nobody_knows_is_told_whatever_others_see(pages):
+    event = replace(EVENT, network=UNKNOWN)
+    reports = [at(hours, BLOCKED, UNKNOWN, Status.BLOCKED) for hours in (3, 2, 1)]
+    client = pages([*reports, at(0.2, BLOCKED, UNKNOWN), at(0.1, BLOCKED, CANTV, Status.BLOCKED)], events=[event])
+    assert "open in the newest result, of" in checked(client.get(f"/events/{EVENT.id}")).words
 
 
 def test_a_block_that_goes_on_is_not_told_as_open(client):

@@ -143,7 +143,7 @@ def test_points_say_of_each_judged_measurement_what_detection_needs(store: Store
         Point(
             id=one.id, site=one.site, network=one.network, probe=one.probe, started=one.started,
             status=one.verdict.status, methods=one.verdict.methods, confidence=one.verdict.confidence,
-            confirmed=one.verdict.confirmed, rule=one.verdict.rule,
+            confirmed=one.verdict.confirmed, rule=one.verdict.rule, vantage=one.vantage, url=one.url,
         )
         for one in in_order(kept) if one.verdict
     ]  # fmt: skip

@@ -46,5 +46,5 @@ def point_of(head: Head) -> Point:
     """What detection needs of it."""
     return Point(
         id=head.id, site=head.site, network=head.network, probe=head.probe, started=head.started,
-        status=head.verdict.status, rule=head.verdict.rule,
+        status=head.verdict.status, rule=head.verdict.rule, vantage=head.vantage, url=head.url,
     )  # fmt: skip

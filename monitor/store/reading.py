@@ -85,6 +85,8 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
         _v.confidence,
         _v.rule,
         _v.confirmed,
+        _v.vantage,
+        _v.url,
     )
     while True:
         with database.reading() as connection:
@@ -93,7 +95,9 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
                 return
             query = select(*columns).where(_v.status.is_not(None), *conditions)
             rows = connection.execute(ordered(query, wanted).limit(_POINTS_AT_ONCE)).all()
-            texts = database.names.texts(connection, {row[column] for column in (2, 3, 4, 6, 8) for row in rows})
+            texts = database.names.texts(
+                connection, {row[column] for column in (2, 3, 4, 6, 8, 10, 11) for row in rows}
+            )
         with consistent(database.place):
             carriers = {number: network_of(texts[number]) for number in {row[3] for row in rows}}
             methods = {number: methods_of(texts[number]) for number in {row[6] for row in rows}}
@@ -101,9 +105,9 @@ def points(database: Database, wanted: Wanted) -> Iterator[Point]:
                 Point(
                     id=id, site=texts[site], network=carriers[network], probe=texts[probe], started=moment(started),
                     status=STATUS_OF[status], methods=methods[how], confidence=confidence, confirmed=confirmed,
-                    rule=texts[rule],
+                    rule=texts[rule], vantage=texts[vantage], url=texts[url],
                 )
-                for started, id, site, network, probe, status, how, confidence, rule, confirmed in rows
+                for started, id, site, network, probe, status, how, confidence, rule, confirmed, vantage, url in rows
             ]  # fmt: skip
         yield from found
         if len(rows) < _POINTS_AT_ONCE:
