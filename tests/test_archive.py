@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from store_cases import BEGAN, NETWORKS, SITES, small, verdict
+from store_cases import BEGAN, NETWORKS, SITES, event, small, verdict
 
 from monitor.models import Status
 from monitor.store import Store, StoreError, Wanted
+from monitor.web import openings
 from monitor.web.archive import KEPT_S, MOST_ADDING, MOST_WAITING, STALE_S, WHOLE_S, Archive, Busy
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -55,6 +56,35 @@ def test_what_many_ask_for_is_read_once_and_renewed_in_the_background(url: str) 
         store.append([small(4)])
         clock.now += STALE_S
         assert max(one.started for one in await archive.latest()) == small(4).started  # too old to be told meanwhile
+
+    reading(url, work)
+
+
+def test_whether_an_event_opens_is_read_once_until_there_is_a_newer_result(url: str) -> None:
+    """A block of hundreds of sites that lifts is hundreds of questions, on each page that shows it."""
+    one = event(started=BEGAN, detected=BEGAN)
+
+    async def work(archive: Archive, store: Store, clock: Clock) -> None:
+        async def count() -> int:
+            await archive.latest()  # is read anew, while this is the old one
+            await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
+            return (await archive.opened([one])).get(one.id, (BEGAN, 0))[1]
+
+        store.append([small(9)])
+        clock.now += STALE_S
+        assert await count() == 2
+        store.append([small(8)])  # late: what was read stands for it
+        clock.now += STALE_S
+        assert await count() == 2
+        store.append([small(10)])
+        clock.now += STALE_S
+        assert await count() == 4
+        store.append([small(7)])
+        clock.now += openings.KEPT_S
+        assert await count() == 5
+        store.append([small(11, verdict=verdict(Status.BLOCKED))])
+        clock.now += STALE_S
+        assert await count() == 0
 
     reading(url, work)
 

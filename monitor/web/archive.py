@@ -18,8 +18,9 @@ from msgspec import Struct
 
 from monitor.models import Event, Incident, Kind, Measurement, Network, Status
 from monitor.outcome import Outcome, outcome
-from monitor.publish.newest import during, on_its_network, opened
+from monitor.publish.newest import during, on_its_network
 from monitor.store import Aggregate, By, Every, Head, Latest, Store, Wanted, WantedEvents
+from monitor.web.openings import Openings
 
 THREADS = 4
 MOST_WAITING = 64
@@ -33,7 +34,6 @@ MOST_HEADS = 1001  # a page of the API, and the one that tells that there are mo
 SHORT = timedelta(days=8)  # times of which hours are counted, not days
 
 T = TypeVar("T")
-_Where = tuple[str | None, int | None]  # a site, and a network's number (0: without one); None: all of them
 
 
 class Busy(Exception):
@@ -97,7 +97,7 @@ class Archive:
         self._store: Store | None = None
         self._opening = threading.Lock()
         self._threads, self._adding = _Threads(threads, MOST_WAITING), _Threads(1, MOST_ADDING)
-        self._now = _Now(clock)
+        self._now, self._openings = _Now(clock), Openings(clock)
         self._kept: dict[str, _Kept] = {}
         self._made: dict[str, tuple[list[Latest], list[Any]]] = {}
 
@@ -173,8 +173,7 @@ class Archive:
     async def opened(self, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
         """By id, those that the newest results no longer show, and do not end yet: since when, and how many results."""
         active = [event for event in events if event.ended is None]
-        perhaps = _perhaps_open(active, await self.latest()) if active else []
-        return await self._read(opened, perhaps) if perhaps else {}
+        return await self._read(self._openings.read, active, await self.latest()) if active else {}
 
     async def incidents(self, wanted: WantedEvents) -> list[Incident]:
         """In order of (started, id)."""
@@ -280,30 +279,6 @@ class _Now:
             self._order = sorted(self._known.values(), key=lambda one: (one.site, one.url, one.vantage))
         self._mark = mark if anew else max(self._mark, mark)
         return self._order
-
-
-def _perhaps_open(events: Sequence[Event], latest: Sequence[Latest]) -> list[Event]:
-    """Without those whose newest verdict says that they are not: nothing more is read of these."""
-    sites = {event.site for event in events}
-    newest: dict[_Where, Latest] = {}
-    for one in latest:
-        if one.site in sites or None in sites:
-            asn = one.network.asn or 0
-            for key in ((one.site, asn), (one.site, None), (None, asn)):
-                if key not in newest or newest[key].started < one.started:
-                    newest[key] = one
-    return [event for event in events if _may_open(newest.get(_where(event)))]
-
-
-def _where(event: Event) -> _Where:
-    return event.site, None if event.network is None else event.network.asn or 0
-
-
-def _may_open(newest: Latest | None) -> bool:
-    """Networks without a number are several: of these more is read in any case."""
-    if newest is None or newest.network.asn is None:
-        return True
-    return newest.verdict.status in (Status.OK, Status.INCONCLUSIVE)
 
 
 def _short(wanted: Wanted) -> bool:
