@@ -1,5 +1,6 @@
 """Where everyone may read: what an evidence bundle takes out, the page, the data and the feeds do not tell either."""
 
+import asyncio
 import base64
 import inspect
 import socket
@@ -13,6 +14,7 @@ import pytest
 from web_cases import PUBLIC, Watched, served
 
 from monitor.models import Network
+from monitor.web.app import reading
 from monitor.web.archive import Archive
 from monitor.web.published import Published
 from monitor.web.scope import Place, Scope
@@ -224,3 +226,20 @@ def test_what_a_proxy_passes_on_tells_nobody_how_the_service_does(url: str, head
     with served(url, Watched(SCOPE)) as service:
         for path in ("/healthz", "/metrics"):
             assert service.get(path, headers=headers).status_code == 403
+
+
+def test_every_page_of_what_is_made_up_says_so_and_there_is_no_evidence_of_it(url: str) -> None:
+    """Nobody shall take the demo's blocks, which bear the names of real sites, for real ones."""
+
+    async def asked() -> None:
+        archive = Archive(url)
+        transport = httpx.ASGITransport(app=reading(Watched(SCOPE), archive, made_up=True))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            for path in ("/", "/events", "/about", f"/events/{EVENT.id}", f"/incidents/{cases.the_incident().id}"):
+                page = (await client.get(path)).text
+                assert "are made up" in page, path
+                assert "evidence.zip" not in page, path
+            assert (await client.get(f"/events/{EVENT.id}/evidence.zip")).status_code == 404
+        await archive.aclose()
+
+    asyncio.run(asked())

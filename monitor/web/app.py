@@ -97,12 +97,12 @@ def app(
 
 def reading(
     watching: Watching, archive: Archive, bundles: Bundles | None = None, more: Sequence[BaseRoute] = (), *,
-    per_minute: int = readers.PER_MINUTE,
+    per_minute: int = readers.PER_MINUTE, made_up: bool = False,
 ) -> Starlette:  # fmt: skip
-    """Pages and data for readers. more: the service's own routes, which the demo does not have."""
+    """Pages and data for readers. more: the service's own routes, which the demo does not have. made_up: every page says so."""
     web = watching.web
-    whole = Pages(archive, watching, bundles)
-    published = Pages(Published(archive), PublishedScope(watching), bundles)
+    whole = Pages(archive, watching, bundles, made_up=made_up)
+    published = Pages(Published(archive), PublishedScope(watching), bundles, made_up=made_up)
     news = News(whole if web.public is None else published)
     inner = {False: _told(whole, news, web), True: _told(published, news, web)}
 

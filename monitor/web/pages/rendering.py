@@ -59,8 +59,11 @@ class Files:
 class Pages:
     """What pages are made from, and how."""
 
-    def __init__(self, archive: Archive, watching: Watching, bundles: Bundles | None = None) -> None:
-        """bundles: of evidence, where they can be made."""
+    def __init__(
+        self, archive: Archive, watching: Watching, bundles: Bundles | None = None, *, made_up: bool = False
+    ) -> None:
+        """bundles: of evidence, where they can be made. made_up: what is shown was never measured on a real network."""
+        self.made_up = made_up
         self.archive, self.watching, self.bundles = archive, watching, bundles
         self.overview = Overview(archive, watching)
         self.files = Files()
@@ -73,7 +76,12 @@ class Pages:
     def page(self, request: Request, template: str, *, status: int = 200, **values: Any) -> Response:
         """The page. values: what the template asks for."""
         said = self.words(request)
-        common = {"now": datetime.now(UTC), "here": request.url.path, "in_language": partial(_in_language, request)}
+        common = {
+            "now": datetime.now(UTC),
+            "made_up": self.made_up,
+            "here": request.url.path,
+            "in_language": partial(_in_language, request),
+        }
         html = environment(said.code, self.files).get_template(template).render(common | values)
         headers = {"Content-Language": said.code, "Vary": "Accept-Language, Cookie", "Cache-Control": "no-cache"}
         if status != HTTPStatus.OK:
