@@ -44,7 +44,12 @@ def stored_incident(home: Path) -> Sequence[Event]:
     for number, (site, network) in enumerate((site, net) for site in (SITE_NAME, LONG) for net in (CANTV, MOVISTAR)):
         ones += [
             msgspec.structs.replace(
-                one, id=f"{one.id}-{number}", site=site, network=network, probe=f"{number % 2}{one.probe}"
+                one,
+                id=f"{one.id}-{number}",
+                url=f"https://{site}/",
+                site=site,
+                network=network,
+                probe=f"{number % 2}{one.probe}",
             )
             for one in history()
         ]

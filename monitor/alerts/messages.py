@@ -165,10 +165,9 @@ class _Writing:
         return [self._time(part), *self._how(part), *self._sure(part)]
 
     def _time(self, part: Part) -> str:
-        w, events = self._words, list(part.events.values())
-        going_on = [event for event in events if event.ended is None]
-        start, earlier = phrases.began(going_on or events)
-        began, end = self._moment(start), phrases.ended(going_on or events)
+        w, events = self._words, _told(part)
+        start, earlier = phrases.began(events)
+        began, end = self._moment(start), phrases.ended(events)
         if end is None:
             return (
                 w.text("Since {time}, perhaps longer.", time=began) if earlier else w.text("Since {time}.", time=began)
@@ -180,14 +179,14 @@ class _Writing:
         return w.text(message, length=length, began=began, end=self._moment(end))
 
     def _how(self, part: Part) -> list[str]:
-        found = phrases.methods(part.events.values())
+        found = phrases.methods(_told(part))
         if not found:
             return []
         listed = phrases.some(self._words, [phrases.method(self._words, method) for method in found])
         return [self._words.text("How: {methods}.", methods=listed)]
 
     def _sure(self, part: Part) -> list[str]:
-        w, events = self._words, list(part.events.values())
+        w, events = self._words, _told(part)
         measured = sum(event.measurements for event in events)
         probes = backing.probes(events)
         rests = w.many("{count} measurement", "{count} measurements", measured)
@@ -201,9 +200,9 @@ class _Writing:
     def _sections(self, part: Part) -> Iterator[_Section]:
         """The rest of a mail."""
         w, events = self._words, list(part.events.values())
-        yield _Section(w.text("Where"), [self._place(event) for event in self._one_a_network(events)])
+        yield _Section(w.text("Where"), [self._place(event) for event in self._one_a_network(_told(part))])
         yield _Section(w.text("When"), [self._time(part)])
-        found = phrases.methods(events)
+        found = phrases.methods(_told(part))
         if found:
             yield _Section(w.text("How"), [w.method_meaning(method) for method in found[:MOST_LISTED]])
         rests = [*self._sure(part)]
@@ -215,7 +214,7 @@ class _Writing:
             yield _Section(w.text("All that belongs to it"), list(self._list(events)))
 
     def _where(self, part: Part) -> str:
-        places = [self._place(event) for event in self._one_a_network(list(part.events.values()))]
+        places = [self._place(event) for event in self._one_a_network(_told(part))]
         return self._words.text("Where: {places}.", places=phrases.some(self._words, places))
 
     def _one_a_network(self, events: Sequence[Event]) -> list[Event]:
@@ -289,15 +288,20 @@ class _Writing:
         text = ""
         for sentence in sentences:
             longer = f"{text} {sentence}".strip()
-            if len(longer) + len(tail) > LONGEST_SHORT:
-                break
-            text = longer
+            if len(longer) + len(tail) <= LONGEST_SHORT:  # a shorter one behind it may fit
+                text = longer
         return (text or sentences[0][: LONGEST_SHORT - len(tail) - 1] + "…") + tail
 
     def _forms(self, subject: str, short: str, sections: Sequence[_Section]) -> Message:
         shown = [section for section in sections if section.lines or section.heading]
         line = subject if len(subject) <= LONGEST_SUBJECT else subject[: LONGEST_SUBJECT - 1] + "…"
         return Message(subject=line, short=short, full=_text(shown), html=_html(shown, self._words.code))
+
+
+def _told(part: Part) -> list[Event]:
+    """What goes on, else all: facts of what is over would be read as if they were of that."""
+    events = list(part.events.values())
+    return [event for event in events if event.ended is None] or events
 
 
 def _was_denied(part: Part, pair: str) -> bool:

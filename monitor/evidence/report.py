@@ -67,9 +67,11 @@ def title(about: Event | Incident, words: Words, opened: Container[str]) -> str:
     """What happened, and where. opened: events that the newest results no longer show."""
     if isinstance(about, Event):
         return headline(about, words, opened=about.id in opened)
-    sites = len({event.site for event in about.events})
-    where = words.listed(list(dict.fromkeys(network_words(event.network, words) for event in about.events))[:6])
-    if any(event.ended is None and event.id not in opened for event in about.events):
+    going_on = [event for event in about.events if event.ended is None and event.id not in opened]
+    told = going_on or about.events
+    sites = len({event.site for event in told})
+    where = words.listed(list(dict.fromkeys(network_words(event.network, words) for event in told))[:6])
+    if going_on:
         return words.many(
             "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
         )

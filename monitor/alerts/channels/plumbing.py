@@ -37,6 +37,8 @@ async def post(url: str, body: bytes, headers: Mapping[str, str], proxy: str | N
             asking.stream("POST", url, content=body, headers={**own, **headers}) as answer,
         ):
             _look(answer)
+    except Undelivered:
+        raise
     except TimeoutError:
         raise Undelivered("no answer in time") from None
     except ImportError:

@@ -218,13 +218,15 @@ def range_words(words: Words, name: str) -> str:
 
 
 def incident_words(words: Words, incident: Incident, opened: Container[str] = ()) -> str:
-    """What happens, or happened, and where. opened: events that the newest results no longer show."""
-    sites = len({event.site for event in incident.events})
-    networks = list(dict.fromkeys(network_name(words, event.network) for event in incident.events))
+    """What goes on, and where; else what was. opened: events that the newest results no longer show."""
+    going_on = [event for event in incident.events if event.ended is None and event.id not in opened]
+    told = going_on or incident.events
+    sites = len({event.site for event in told})
+    networks = list(dict.fromkeys(network_name(words, event.network) for event in told))
     if not incident.events:
         return words.text("An incident that was withdrawn")
     where = words.listed(networks[:4]) if len(networks) < 5 else words.text("{count} networks", count=len(networks))
-    if any(event.ended is None and event.id not in opened for event in incident.events):
+    if going_on:
         return words.many(
             "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
         )
