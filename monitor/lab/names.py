@@ -20,8 +20,6 @@ from monitor.whoami import MIRROR_NAME, NAME_SERVERS_NAME
 _TTL_S = 60
 _TURN = 64  # datagrams answered before anything else gets its turn
 _PACKET_INFO = 8  # IP_PKTINFO, absent from Python's socket module
-_NUMBER = 2  # bytes at the beginning of a message
-_MOST_REPLIES = 10_000
 _DOH = Resolver(region="doh")
 _RECORD = {dns.rdatatype.A: False, dns.rdatatype.AAAA: True}
 
@@ -32,7 +30,6 @@ class Names:
     def __init__(self, world: World) -> None:
         self._world = world
         self._lies: dict[int, Policy] = {}
-        self._replies: dict[tuple[bytes, str, str], bytes | None] = {}
         self._origins = _origins(world)
         for number, (_, policy) in enumerate(world.policies):
             if policy.technique in LIES:
@@ -41,12 +38,10 @@ class Names:
     def put(self, number: int, policy: Policy) -> None:
         """From now on the policy's resolvers lie about its names."""
         self._lies[number] = policy
-        self._replies.clear()
 
     def lift(self, number: int) -> None:
         """They stop."""
         self._lies.pop(number, None)
-        self._replies.clear()
 
     def ask_privately(self, query: bytes) -> bytes | None:
         """The answer of the encrypted resolvers, that nobody makes lie."""
@@ -60,16 +55,6 @@ class Names:
         return self._reply(query, who, resolver, client)
 
     def _reply(self, query: bytes, who: Resolver, address: str, client: str) -> bytes | None:
-        """As it was made for whoever asked the same before, under the number of this question."""
-        asked = query[_NUMBER:], address, client
-        if asked not in self._replies:
-            if len(self._replies) >= _MOST_REPLIES:
-                self._replies.clear()
-            self._replies[asked] = self._made(query, who, address, client)
-        reply = self._replies[asked]
-        return reply and query[:_NUMBER] + reply[_NUMBER:]
-
-    def _made(self, query: bytes, who: Resolver, address: str, client: str) -> bytes | None:
         try:
             message = dns.message.from_wire(query)
         except (dns.exception.DNSException, ValueError):
