@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -12,9 +13,8 @@ import time
 import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
@@ -139,11 +139,23 @@ def test_when_the_service_ends_nothing_goes_on_and_nothing_stays(
 
 
 @contextmanager
-def endlessly(home: Path, where: Path, **web: Any) -> Iterator[httpx.Client]:
-    """A service whose bundles are never ready: nobody writes into what it reads its key from."""
-    os.mkfifo(key := where / "key", 0o600)
-    with served(f"sqlite:{home / 'almenara.db'}", Watched(**web), key=key) as client:
-        yield client
+def halted() -> Iterator[None]:
+    """Whatever makes a bundle is stopped as soon as it starts: no bundle is ever ready."""
+    over = threading.Event()
+
+    def halt() -> None:
+        while not over.wait(0.01):
+            for pid in making():
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+
+    halting = threading.Thread(target=halt)
+    halting.start()
+    try:
+        yield
+    finally:
+        over.set()
+        halting.join()
 
 
 def hanging_up(client: httpx.Client, path: str) -> None:
@@ -151,19 +163,18 @@ def hanging_up(client: httpx.Client, path: str) -> None:
         client.get(path, timeout=0.5)
 
 
-def test_what_is_kept_is_read_also_while_another_is_made(home: Path, tmp_path: Path, scratch: Path) -> None:
-    with endlessly(home, tmp_path, public=PUBLIC) as client:
-        writing = threading.Thread(target=(tmp_path / "key").write_bytes, args=((home / "signing.key").read_bytes(),))
-        writing.start()
-        whole = client.get(OF_EVENT)
-        writing.join()
-        hanging_up(client, OF_INCIDENT)
-        for _ in range(5):
-            assert client.get(OF_EVENT, headers={"range": "bytes=0-9"}).content == whole.content[:10]
+def test_what_is_kept_is_read_also_while_another_is_made(home: Path, scratch: Path) -> None:
+    with served(f"sqlite:{home / 'almenara.db'}", Watched(public=PUBLIC), key=home / "signing.key") as client:
+        whole = client.get(OF_EVENT, timeout=100)
+        with halted():
+            hanging_up(client, OF_INCIDENT)
+            for _ in range(5):
+                assert client.get(OF_EVENT, headers={"range": "bytes=0-9"}).content == whole.content[:10]
 
 
-def test_one_who_asks_for_everything_leaves_room_for_others(home: Path, tmp_path: Path, scratch: Path) -> None:
-    with endlessly(home, tmp_path, public=PUBLIC) as client:
+def test_one_who_asks_for_everything_leaves_room_for_others(home: Path, scratch: Path) -> None:
+    watched = Watched(public=PUBLIC)
+    with served(f"sqlite:{home / 'almenara.db'}", watched, key=home / "signing.key") as client, halted():
         for path in (OF_EVENT, OF_INCIDENT):
             hanging_up(client, path)
         assert client.get(OF_EVENT).status_code == 429
@@ -172,8 +183,8 @@ def test_one_who_asks_for_everything_leaves_room_for_others(home: Path, tmp_path
             client.get(OF_EVENT, headers=another, timeout=0.5)
 
 
-def test_for_those_who_hung_up_while_they_waited_nothing_is_made(home: Path, tmp_path: Path, scratch: Path) -> None:
-    with endlessly(home, tmp_path) as client:
+def test_for_those_who_hung_up_while_they_waited_nothing_is_made(home: Path, scratch: Path) -> None:
+    with served(f"sqlite:{home / 'almenara.db'}", key=home / "signing.key") as client, halted():
         for path in (OF_EVENT, OF_INCIDENT):
             hanging_up(client, path)
         first = making()
@@ -244,24 +255,18 @@ def test_what_a_killed_service_left_is_removed_and_what_a_running_one_keeps_is_n
     assert {path.name for path in tmp_path.iterdir()} == {"almenara-bundles-link", "elsewhere"}
 
 
-def test_the_process_that_makes_a_bundle_ends_by_itself_when_nobody_is_there_to_end_it(
-    home: Path, tmp_path: Path
-) -> None:
-    """Its parent may have been killed, and what it reads may have no end."""
-    os.mkfifo(key := tmp_path / "key", 0o600)
-    order = {
-        "store": f"sqlite:{home / 'almenara.db'}",
-        "id": EVENT,
-        "language": "en",
-        "output": str(tmp_path / "b.zip"),
-    }
+def test_the_process_that_makes_a_bundle_ends_by_itself_when_nobody_is_there_to_end_it(tmp_path: Path) -> None:
+    """Its parent may have been killed, and the store that it asks may never answer."""
     start = (
         "from monitor.evidence import order\norder.PATIENCE_S = 1\nfrom monitor.evidence import ordered\nordered.main()"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", start], input=json.dumps(order | {"key": str(key)}).encode(), capture_output=True,
-        timeout=60, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        store = f"postgresql://127.0.0.1:{mute.getsockname()[1]}/almenara"
+        order = {"store": store, "id": EVENT, "language": "en", "output": str(tmp_path / "b.zip"), "key": "no.key"}
+        done = subprocess.run(
+            [sys.executable, "-c", start], input=json.dumps(order).encode(), capture_output=True, timeout=60,
+            check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
     assert (done.returncode, done.stderr) == (-signal.SIGALRM, b"")
 
 
