@@ -164,7 +164,7 @@ def hanging_up(client: httpx.Client, path: str) -> None:
 
 
 def test_what_is_kept_is_read_also_while_another_is_made(home: Path, scratch: Path) -> None:
-    with served(f"sqlite:{home / 'almenara.db'}", Watched(public=PUBLIC), key=home / "signing.key") as client:
+    with served(f"sqlite:{home / 'almenara.db'}", key=home / "signing.key") as client:
         whole = client.get(OF_EVENT, timeout=100)
         with halted():
             hanging_up(client, OF_INCIDENT)
