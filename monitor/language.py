@@ -141,6 +141,12 @@ class Words:
 
         return format_list(items, locale=self._locale)
 
+    def some(self, items: Sequence[str], most: int) -> str:
+        """a, b, c and 37 others"""
+        left = len(items) - most
+        others = [self.many("{count} other", "{count} others", left)] if left > 0 else []
+        return self.listed([*items[:most], *others])
+
     def country(self, code: str | None) -> str:
         """VE: Venezuela; a code that nobody has given out as it is."""
         return str(self._locale.territories.get(code or "", code or ""))

@@ -15,9 +15,11 @@ from alert_cases import CANTV, EVERY_STATE, MOVILNET, Story, block, due, minute
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from store_cases import small, verdict
 
-from monitor.alerts import machine, threads
-from monitor.models import Kind
+from monitor.alerts import machine, messages, threads
+from monitor.alerts.letters import Letter
+from monitor.models import Kind, Measurement, Status
 
 SITE, OTHER = "a.example", "b.example"
 COLOMBIAN = replace(CANTV, country="CO")
@@ -34,6 +36,17 @@ def story(tmp_path: Path) -> Iterator[Any]:
     yield begin
     for one in told:
         one.store.close()
+
+
+def measured(number: float, status: Status) -> Measurement:
+    """Of SITE, at that minute."""
+    known = {"id": f"m{number}", "site": SITE, "url": f"https://{SITE}/", "network": CANTV}
+    return small(0, started=minute(number), verdict=verdict(status), **known)
+
+
+def webhook(letter: Letter, told: Story) -> Any:
+    """What is said of it to a program, beside the incident."""
+    return json.loads(machine.body(letter, told.subscriptions[0]))["alert"]
 
 
 def whats(letters: Any) -> list[str]:
@@ -274,6 +287,31 @@ def test_quiet_hours_hold_the_end_as_well(story):
     assert told.at(41, block(SITE, 0, 40)) == []
     [(number, end)] = told.through(42, 90)
     assert (number, end.what) == (60, "end")
+
+
+def test_who_is_told_after_quiet_hours_of_what_opens_by_then_hears_that_it_does(story):
+    told = story("[{to: 'json://desk.example', quiet: 08:00-09:00, zone: America/Caracas}]")
+    lifted = [measured(number, Status.OK) for number in (57, 58, 59)]
+    told.store.append([measured(3, Status.BLOCKED), *lifted])
+    assert told.at(3, block(SITE, 0), block(OTHER, 0)) == []
+    [(_, first)] = told.through(44, 80)
+    assert first.what == "first"
+    assert told.short(first).startswith(
+        "b.example is blocked on CANTV. Perhaps over, by the newest results: a.example on CANTV (AS8048). "
+    )
+    [opens] = webhook(first, told)["opens"]
+    assert (opens["site"], opens["since"], opens["results"]) == (SITE, "2018-01-15T12:57:00Z", 3)
+
+
+def test_a_first_message_of_what_opens_by_then_does_not_say_that_it_is_blocked(story):
+    told = story("[{to: 'json://desk.example', digest: ['09:00'], zone: America/Caracas}]")
+    told.store.append([measured(3, Status.BLOCKED), measured(59, Status.OK)])
+    told.at(3, block(SITE, 0))
+    [(_, digest)] = told.through(44, 80)
+    said = told.short(digest)
+    assert said.startswith("a.example was blocked on CANTV; the newest results no longer show it. Perhaps over")
+    assert "It began 15 Jan 2018, 08:00 -04" in said
+    assert "is blocked" not in messages.message(digest, told.subscriptions[0]).full
 
 
 def test_a_digest_is_one_message_at_its_hour_and_none_without_news(story):

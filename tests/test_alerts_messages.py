@@ -121,6 +121,27 @@ def test_the_end_says_how_long_and_many_are_named_in_part():
     assert "perhaps longer" in written(letter(CASES["since-earlier"])).short
 
 
+def test_where_not_each_site_is_blocked_on_each_network_a_headline_counts_them_by_network():
+    """Two sites and two networks are not always four blocks."""
+    three = [block("a.example", 0), block("b.example", 0), block("b.example", 0, network=MOVILNET)]
+    first = part(What.FIRST, *three)
+    assert (
+        written(letter(first)).subject == "2 sites are blocked, 2 on CANTV and 1 on Movilnet: a.example and b.example"
+    )
+    assert (
+        written(letter(first), ", language: es").subject
+        == "2 sitios están bloqueados, 2 en CANTV y 1 en Movilnet: a.example y b.example"
+    )
+    over = part(What.END, *(replace(one, ended=minute(9)) for one in three), joined=())
+    assert "2 sites were blocked, 2 on CANTV and 1 on Movilnet" in written(letter(over)).subject
+    networks = [Network(asn=number, isp=f"ISP{number}") for number in range(1, 7)]
+    wide = [block(f"{n % 2}.example", 0, network=network) for n, network in enumerate(networks)]
+    assert "2 sites are blocked, on 6 networks in all: " in written(letter(part(What.FIRST, *wide))).subject
+    same = [block("a.example", 0, network=network) for network in networks]
+    subject = written(letter(part(What.FIRST, *same))).subject
+    assert subject == "a.example is blocked on ISP1, ISP2, ISP3, ISP4 and 2 others"
+
+
 def test_the_time_in_utc_has_its_date_where_the_day_differs():
     late = datetime(2018, 1, 16, 1, 5, tzinfo=UTC)
     assert (

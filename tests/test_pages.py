@@ -468,6 +468,14 @@ def test_what_opens_on_a_network_that_nobody_knows_is_told_whatever_others_see(p
     assert "open in the newest result, of" in checked(client.get(f"/events/{EVENT.id}")).words
 
 
+def test_what_is_blocked_on_one_network_only_is_not_told_as_blocked_on_both(pages):
+    events = [EVENT, replace(EVENT, id="b", site=OPEN), replace(EVENT, id="c", site=OPEN, network=MOVILNET)]
+    together = Incident(id="i", revision=1, state="started", started=EVENT.started, ended=None, events=tuple(events))
+    client = pages([at(0.1, BLOCKED, CANTV, Status.BLOCKED)], events=events, together=[together])
+    for path in ("/events", "/incidents/i"):
+        assert "2 sites are blocked, 2 on CANTV and 1 on Movilnet" in checked(client.get(path)).words
+
+
 def test_a_block_that_goes_on_is_not_told_as_open(client):
     for path in ("/", "/events", f"/events/{EVENT.id}", "/incidents/1234"):
         assert "open in the newest" not in checked(client.get(path)).words

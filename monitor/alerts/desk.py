@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from msgspec import Struct
 from msgspec.structs import replace
 
+from monitor import newest
 from monitor.alerts import decisions, hours, letters, machines, threads
 from monitor.alerts.letters import Letter, Part
 from monitor.alerts.subscriptions import Subscription
@@ -146,7 +147,8 @@ class _Deciding:
             self._ground.merge(told.held.get(thread, ()), self._now)
             self._keep(thread, step.memory)
             if step.what is not None:
-                parts.append(letters.part_of(thread, step, told.before.get(thread)))
+                opens = newest.opened(self._ground, list(step.events.values()))
+                parts.append(letters.part_of(thread, step, told.before.get(thread), opens))
         for several in _sorted(parts, together=digest, apart=self._subscription.hears_apart):
             self._add(letters.letter(self._subscription.key, several, self._now))
 

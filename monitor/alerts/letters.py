@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from monitor.alerts.threads import Changes, Memory, Step, What
 from monitor.models import Event
+from monitor.newest import Since
 from monitor.verdict import RULES_VERSION
 
 
 class Part(Struct, frozen=True, kw_only=True):
     """What one thread has to say. number: of the message in it, from 1. events: by pair. before: what was told by then.
 
-    revision: of what it is about.
+    revision: of what it is about. opened: by event id, what the newest results no longer show though it is not over.
     """
 
     thread: str
@@ -26,6 +27,7 @@ class Part(Struct, frozen=True, kw_only=True):
     events: Mapping[str, Event]
     started: datetime
     before: Memory | None = None
+    opened: Mapping[str, Since] = {}
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -43,13 +45,13 @@ class Letter(Struct, frozen=True, kw_only=True):
         return self.parts[0].thread if self.what is not What.DIGEST and self.parts else ""
 
 
-def part_of(thread: str, step: Step, before: Memory | None) -> Part:
+def part_of(thread: str, step: Step, before: Memory | None, opened: Mapping[str, Since]) -> Part:
     """A thread's next message. step: that has something to tell."""
     assert step.what is not None
     began = [event.started for event in step.events.values()]
     return Part(
         thread=thread, revision=step.revision, what=step.what, number=step.memory.number, changes=step.changes, events=step.events,
-        started=min(began, default=step.memory.first), before=before,
+        started=min(began, default=step.memory.first), before=before, opened=opened,
     )  # fmt: skip
 
 

@@ -61,8 +61,13 @@ def _alert(letter: Letter, part: Part | None, subscription: Subscription, status
     changes["changed"] = [
         _pair(id, part.events[id]) | {"fields": list(fields)} for id, fields in part.changes.changed.items()
     ]
+    opens = [
+        _pair(id, event) | {"since": instant(part.opened[event.id][0]), "results": part.opened[event.id][1]}
+        for id, event in part.events.items()
+        if event.id in part.opened
+    ]
     return about | {
-        "thread": part.thread, "number": part.number, "what": part.what.value, "changes": changes, "info": info,
+        "thread": part.thread, "number": part.number, "what": part.what.value, "changes": changes, "opens": opens, "info": info,
         "exchange": exchange.row(subscription.words, events, link),
     }  # fmt: skip
 

@@ -6,7 +6,7 @@ from html import escape
 
 from msgspec import Struct
 
-from monitor import backing
+from monitor import backing, several
 from monitor.alerts import phrases
 from monitor.alerts.letters import Letter, Part
 from monitor.alerts.subscriptions import Subscription
@@ -116,7 +116,7 @@ class _Writing:
 
     def _headline(self, part: Part) -> str:
         if part.events and part.what is not What.WITHDRAWN:
-            return phrases.headline(self._words, list(part.events.values()))
+            return phrases.headline(self._words, list(part.events.values()), part.opened)
         return self._words.text("what was told of {pairs}", pairs=self._pairs(part, part.changes.withdrawn))
 
     def _news(self, part: Part) -> Iterator[str]:
@@ -140,11 +140,17 @@ class _Writing:
                     "Not true by later measurements: {pairs}. Please do not rely on what was told of it before.",
                     pairs=self._pairs(part, changes.withdrawn),
                 )
+        opening = [pair for pair, event in part.events.items() if event.id in part.opened]
+        if opening:
+            yield w.text(
+                "Perhaps over, by the newest results: {pairs}. The end is told when it is sure.",
+                pairs=self._pairs(part, opening),
+            )
 
     def _pairs(self, part: Part, pairs: Sequence[str], most: int = 5) -> str:
         """Sites and where."""
         named = [self._pair(part, pair) for pair in pairs]
-        return phrases.some(self._words, list(dict.fromkeys(named)), most)
+        return self._words.some(list(dict.fromkeys(named)), most)
 
     def _pair(self, part: Part, pair: str) -> str:
         before = part.before.pairs.get(pair) if part.before else None
@@ -169,9 +175,10 @@ class _Writing:
         start, earlier = phrases.began(events)
         began, end = self._moment(start), phrases.ended(events)
         if end is None:
-            return (
-                w.text("Since {time}, perhaps longer.", time=began) if earlier else w.text("Since {time}.", time=began)
-            )
+            message = N_("Since {time}, perhaps longer.") if earlier else N_("Since {time}.")
+            if any(event.id in part.opened for event in events):
+                message = N_("It began {time}, or earlier.") if earlier else N_("It began {time}.")
+            return w.text(message, time=began)
         length = w.span(max(end - start, timedelta()))
         message = N_("For {length}: from {began} to {end}.")
         if earlier:
@@ -182,7 +189,7 @@ class _Writing:
         found = phrases.methods(_told(part))
         if not found:
             return []
-        listed = phrases.some(self._words, [phrases.method(self._words, method) for method in found])
+        listed = self._words.some([phrases.method(self._words, method) for method in found], phrases.MOST_NAMED)
         return [self._words.text("How: {methods}.", methods=listed)]
 
     def _sure(self, part: Part) -> list[str]:
@@ -209,13 +216,13 @@ class _Writing:
         if events[0].kind is Kind.BLOCKING:
             rests.append(w.text("Each was compared with a control on a network that does not block."))
         yield _Section(w.text("How sure, and why"), rests)
-        yield _Section(w.text("What is not known"), list(self._unknown(events)))
+        yield _Section(w.text("What is not known"), list(self._unknown(part)))
         if len(events) > 1:
             yield _Section(w.text("All that belongs to it"), list(self._list(events)))
 
     def _where(self, part: Part) -> str:
         places = [self._place(event) for event in self._one_a_network(_told(part))]
-        return self._words.text("Where: {places}.", places=phrases.some(self._words, places))
+        return self._words.text("Where: {places}.", places=self._words.some(places, phrases.MOST_NAMED))
 
     def _one_a_network(self, events: Sequence[Event]) -> list[Event]:
         first: dict[str, Event] = {}
@@ -243,10 +250,10 @@ class _Writing:
 
     def _doubt(self, part: Part) -> str:
         """What a chat has room for of it."""
-        return self._words.text("Not known: {what}", what=next(self._unknown(list(part.events.values()))))
+        return self._words.text("Not known: {what}", what=next(self._unknown(part)))
 
-    def _unknown(self, events: Sequence[Event]) -> Iterator[str]:
-        w = self._words
+    def _unknown(self, part: Part) -> Iterator[str]:
+        w, events = self._words, list(part.events.values())
         if events[0].kind is Kind.BLOCKING:
             yield w.text("Who ordered it, whether it is lawful, and whether every line of these networks is affected.")
         else:
@@ -257,7 +264,9 @@ class _Writing:
             yield w.text(alone if backing.probes(events) <= 1 else several)
         if any(event.started_range[0] is None for event in events):
             yield w.text("When it really began: it was so at the first measurement.")
-        if any(event.ended is None for event in events):
+        if part.opened:
+            yield w.text("Whether it is over.")
+        if any(event.ended is None and event.id not in part.opened for event in events):
             yield w.text("How long it will last.")
 
     def _about(self, letter: Letter, part: Part | None) -> _Section:
@@ -300,8 +309,7 @@ class _Writing:
 
 def _told(part: Part) -> list[Event]:
     """What goes on, else all: facts of what is over would be read as if they were of that."""
-    events = list(part.events.values())
-    return [event for event in events if event.ended is None] or events
+    return several.going_on(list(part.events.values()), part.opened)
 
 
 def _was_denied(part: Part, pair: str) -> bool:

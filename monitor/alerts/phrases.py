@@ -5,14 +5,15 @@ services that turn `@everyone` into a call and a host into a link.
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Container, Iterable
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 
 from msgspec.structs import replace
 
+from monitor import several
 from monitor.explain import METHOD_WORDS
 from monitor.language import Words
-from monitor.messages import N_
 from monitor.models import Event, Kind, Network
 from monitor.wording import headline as clause
 
@@ -57,52 +58,28 @@ def moment(words: Words, when: datetime, zone: tzinfo) -> str:
     return f"{words.moment(when, zone)} ({utc} UTC)"
 
 
-def some(words: Words, items: Sequence[str], most: int = MOST_NAMED) -> str:
-    """a, b, c and 37 others"""
-    left = len(items) - most
-    if left <= 0:
-        return words.listed(items)
-    others = words.many("{count} other", "{count} others", left)
-    return words.listed([*items[:most], others])
-
-
 def sites(events: Iterable[Event]) -> list[str]:
     """Each site once, in the order given."""
     return list(dict.fromkeys(host(event.site) for event in events if event.site is not None))
 
 
-def networks(words: Words, events: Iterable[Event]) -> list[str]:
-    """Each network once, in the order given."""
-    return list(dict.fromkeys(network(words, event.network) for event in events))
+def headline(words: Words, events: Collection[Event], opened: Container[str] = ()) -> str:
+    """What happens, or happened, and where. events: of one kind, and one at the least; what goes on counts. opened: ids
+    of those that the newest results no longer show.
+    """
+    plain = [_named(event) for event in events]
+    if plain[0].kind is Kind.BLOCKING:
+        named = words.some(sites(several.going_on(plain, opened)), MOST_NAMED)
+        return several.headline(plain, words, partial(_isp, words), opened, named)
+    told = several.going_on(plain, opened)[0]
+    first = clause(told, words, opened=told.id in opened)
+    return first[:1].upper() + first[1:]
 
 
-def isps(events: Iterable[Event]) -> list[str]:
-    """As `networks`, by their names alone where they have one."""
-    found = [event.network for event in events if event.network]
-    return list(dict.fromkeys(name(one.isp) or f"AS{one.asn or '?'}" for one in found))
-
-
-def headline(words: Words, events: Collection[Event]) -> str:
-    """What happens, or happened, and where. events: of one kind, and one at the least; what goes on counts."""
-    going_on = [event for event in events if event.ended is None]
-    told = going_on or list(events)
-    if told[0].kind is not Kind.BLOCKING:
-        first = clause(_named(told[0]), words)
-        return first[:1].upper() + first[1:]
-    found, where = sites(told), some(words, isps(told) or [words.text("an unknown network")])
-    if len(found) == 1:
-        message = N_("{site} is blocked on {networks}") if going_on else N_("{site} was blocked on {networks}")
-        return words.text(message, site=found[0], networks=where)
-    named = some(words, found)
-    if going_on:
-        return words.many(
-            "{count} site is blocked on {networks}: {sites}", "{count} sites are blocked on {networks}: {sites}",
-            len(found), networks=where, sites=named,
-        )  # fmt: skip
-    return words.many(
-        "{count} site was blocked on {networks}: {sites}", "{count} sites were blocked on {networks}: {sites}",
-        len(found), networks=where, sites=named,
-    )  # fmt: skip
+def _isp(words: Words, one: Network | None) -> str:
+    """By its name alone where it has one."""
+    number = f"AS{one.asn}" if one and one.asn is not None else words.text("an unknown network")
+    return (one.isp if one else None) or number
 
 
 def _named(event: Event) -> Event:

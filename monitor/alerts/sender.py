@@ -19,6 +19,7 @@ from monitor.alerts.places import Place, Places
 from monitor.alerts.problems import problem_words
 from monitor.alerts.subscriptions import Subscription
 from monitor.journal import say, spoken
+from monitor.newest import opened
 from monitor.store import Delivery, Sending, Store, StoreError, Waiting
 from monitor.survival import survived
 
@@ -187,7 +188,8 @@ class Sender:
             pairs = [pair for thread in told for pair in threads.decoded(thread.data).pairs.values()]
             going_on = [pair for pair in pairs if pair.ended is None]
             events = await asyncio.to_thread(outbox.events_named, [pair.event for pair in going_on])
-            await alertmanager.again(going_on, events, subscription)
+            opens = await asyncio.to_thread(opened, self._store, list(events.values()))
+            await alertmanager.again(going_on, events, opens, subscription)
         except (StoreError, Undelivered):
             return  # the next message says so, or the next reminder does it
 

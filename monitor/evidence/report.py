@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 from msgspec import Struct
 
-from monitor import __version__
+from monitor import __version__, several
 from monitor.evidence.exhibits import Exhibits, fetches, sorted_certificates, verified, words_of
 from monitor.evidence.gathering import Findings
 from monitor.evidence.whole import named, whole
@@ -67,17 +67,7 @@ def title(about: Event | Incident, words: Words, opened: Container[str]) -> str:
     """What happened, and where. opened: events that the newest results no longer show."""
     if isinstance(about, Event):
         return headline(about, words, opened=about.id in opened)
-    going_on = [event for event in about.events if event.ended is None and event.id not in opened]
-    told = going_on or about.events
-    sites = len({event.site for event in told})
-    where = words.listed(list(dict.fromkeys(network_words(event.network, words) for event in told))[:6])
-    if going_on:
-        return words.many(
-            "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
-        )
-    return words.many(
-        "{count} site was blocked on {where}", "{count} sites were blocked on {where}", sites, where=where
-    )
+    return several.headline(about.events, words, partial(network_words, w=words), opened)
 
 
 def _environment(words: Words) -> Environment:

@@ -23,8 +23,8 @@ from monitor.language import Words, here
 from monitor.messages import N_
 from monitor.models import Event, Incident, Kind, Measurement, Network
 from monitor.moments import length, local_and_utc
+from monitor.newest import opened
 from monitor.publish.behind import behind, named, points_of
-from monitor.publish.newest import opened
 from monitor.publish.options import between, read, site_named, told_if_unknown
 from monitor.show import counts_text, printable, results_console, status_text, sureness
 from monitor.store import Store, Wanted, locate

@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, or_, select, update
 
 from monitor.models import Event, Incident, Kind
+from monitor.store import listing
 from monitor.store.database import Database
 from monitor.store.errors import consistent, damaged
 from monitor.store.names import storable
@@ -24,6 +25,7 @@ from monitor.store.schema import (
     threads,
 )
 from monitor.store.told import Delivery, Subscriber, Thread
+from monitor.store.wanted import Head, Wanted
 
 _AT_ONCE = 500
 _event = msgspec.json.Decoder(Event)
@@ -80,6 +82,10 @@ class Ground:
                 query = select(id, data).where(id.in_(wanted[start : start + _AT_ONCE]))
                 found.update({row[0]: decoder.decode(row[1]) for row in self._connection.execute(query)})
         return found
+
+    def heads(self, wanted: Wanted, *, most: int) -> list[Head]:
+        """As `Store.heads`, of what was stored before."""
+        return listing.heads(self._database, wanted, most)
 
     def threads(self, key: str, since: datetime) -> list[Thread]:
         """Those that are not over, or were told of since then; the newest last."""

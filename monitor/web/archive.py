@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from msgspec import Struct
 
 from monitor.models import Event, Incident, Kind, Measurement, Network, Status
+from monitor.newest import during, on_its_network
 from monitor.outcome import Outcome, outcome
-from monitor.publish.newest import during, on_its_network
 from monitor.store import Aggregate, By, Every, Head, Latest, Store, Wanted, WantedEvents
 from monitor.web.openings import Openings
 

@@ -6,13 +6,11 @@ from datetime import datetime
 from typing import NamedTuple
 
 from monitor.models import Event, Status
-from monitor.publish.newest import opened
+from monitor.newest import Since, opened
 from monitor.store import Latest, Store
 
 KEPT_S = 60.0  # how long it may take until an older result shows that came late
 MOST_KEPT = 20_000
-
-Since = tuple[datetime, int]  # since when it opens, and in how many results
 
 
 class _Known(NamedTuple):

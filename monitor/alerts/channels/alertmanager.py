@@ -5,7 +5,7 @@ from the first message of a thread on, so that the end finds its beginning, and 
 every few minutes, as Prometheus does: Alertmanager forgets its alerts when it is started anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -50,7 +50,7 @@ def _alerts(part: Part, subscription: Subscription, now: datetime) -> Iterator[d
         if pair in part.changes.left or was_over or (before is None and event.ended is not None):
             yield _alert(event, _name(event, before), subscription, event.ended or now)
         else:
-            yield _firing(event, _name(event, before), subscription, now)
+            yield _firing(event, _name(event, before), subscription, now, part.opened)
     for pair in part.changes.withdrawn:
         yield _gone(known[pair], part.started, now)
 
@@ -59,12 +59,16 @@ def _name(event: Event, before: Told | None) -> str:
     return before.named if before else event.id
 
 
-async def again(going_on: Iterable[Told], events: Mapping[str, Event], subscription: Subscription) -> None:
-    """What was told to go on, told once more. events: as they are now. Raises Undelivered."""
+async def again(
+    going_on: Iterable[Told], events: Mapping[str, Event], opened: Container[str], subscription: Subscription
+) -> None:
+    """What was told to go on, told once more. events: as they are now; opened: those that the newest results no longer
+    show. Raises Undelivered.
+    """
     now = datetime.now(UTC)
     known = [(told, events[told.event]) for told in going_on if told.event in events]
     if known:
-        await _post([_firing(event, told.named, subscription, now) for told, event in known], subscription)
+        await _post([_firing(event, told.named, subscription, now, opened) for told, event in known], subscription)
 
 
 async def _post(alerts: list[dict[str, Any]], subscription: Subscription) -> None:
@@ -73,15 +77,19 @@ async def _post(alerts: list[dict[str, Any]], subscription: Subscription) -> Non
     await post(url, msgspec.json.encode(alerts), {}, subscription.proxy)
 
 
-def _firing(event: Event, name: str, subscription: Subscription, now: datetime) -> dict[str, Any]:
+def _firing(
+    event: Event, name: str, subscription: Subscription, now: datetime, opened: Container[str]
+) -> dict[str, Any]:
     """Though it may have ended: that is not told yet."""
-    return _alert(replace(event, ended=None), name, subscription, now + LASTS)
+    return _alert(replace(event, ended=None), name, subscription, now + LASTS, opened)
 
 
-def _alert(event: Event, name: str, subscription: Subscription, ends: datetime) -> dict[str, Any]:
+def _alert(
+    event: Event, name: str, subscription: Subscription, ends: datetime, opened: Container[str] = ()
+) -> dict[str, Any]:
     """An event as an alert; one that ends in the past is resolved. name: the event that its thread began with."""
     notes = {
-        "summary": phrases.headline(subscription.words, [event]),
+        "summary": phrases.headline(subscription.words, [event], opened),
         "network": phrases.network(subscription.words, event.network),
         "methods": ", ".join(method for method in event.methods if method in METHOD_WORDS),
         "confidence": f"{event.confidence:g}", "measurements": str(event.measurements), "probes": str(event.probes),

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from monitor.backing import counted, probes, supports
 from monitor.models import Event, Incident, Kind, Measurement
-from monitor.publish.newest import during, point_of
+from monitor.newest import during, point_of
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl, site_written
 from monitor.web.pages import doubts, history

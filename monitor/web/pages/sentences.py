@@ -2,8 +2,10 @@
 
 from collections.abc import Container, Iterator
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 
+from monitor import several
 from monitor.language import Words
 from monitor.models import Event, Incident, Kind, Network, Status
 from monitor.web.pages.matrix import Cell, Column, Coverage
@@ -219,20 +221,9 @@ def range_words(words: Words, name: str) -> str:
 
 def incident_words(words: Words, incident: Incident, opened: Container[str] = ()) -> str:
     """What goes on, and where; else what was. opened: events that the newest results no longer show."""
-    going_on = [event for event in incident.events if event.ended is None and event.id not in opened]
-    told = going_on or incident.events
-    sites = len({event.site for event in told})
-    networks = list(dict.fromkeys(network_name(words, event.network) for event in told))
     if not incident.events:
         return words.text("An incident that was withdrawn")
-    where = words.listed(networks[:4]) if len(networks) < 5 else words.text("{count} networks", count=len(networks))
-    if going_on:
-        return words.many(
-            "{count} site is blocked on {where}", "{count} sites are blocked on {where}", sites, where=where
-        )
-    return words.many(
-        "{count} site was blocked on {where}", "{count} sites were blocked on {where}", sites, where=where
-    )
+    return several.headline(incident.events, words, partial(network_name, words), opened)
 
 
 def incident_time(words: Words, incident: Incident) -> str:

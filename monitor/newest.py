@@ -2,17 +2,29 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import Protocol
 
 from msgspec.structs import replace
 
 from monitor.backing import opens_since
 from monitor.models import Event, Point
-from monitor.store import Head, Store, Wanted
+from monitor.store import Head, Wanted
 
 MOST = 100  # results, of which it is seen whether an event may be ending
 
 
-def opened(store: Store, events: Sequence[Event]) -> dict[str, tuple[datetime, int]]:
+Since = tuple[datetime, int]  # since when it opens, and in how many results
+
+
+class Heads(Protocol):
+    """A store, or what a decision sees of it."""
+
+    def heads(self, wanted: Wanted, *, most: int) -> list[Head]:
+        """As `Store.heads`."""
+        ...
+
+
+def opened(store: Heads, events: Sequence[Event]) -> dict[str, Since]:
     """By id, those that the newest results no longer show, and do not end yet: since when, and how many results."""
     found = {}
     for event in events:
