@@ -98,6 +98,23 @@ def test_an_entry_has_all_that_readers_need(client: httpx.Client) -> None:
     assert "name server" in field(entry, "summary")
 
 
+def test_when_the_newest_results_find_it_open_its_entry_moves_up(
+    client: httpx.Client, store: tuple[Store, str]
+) -> None:
+    """Readers show an entry anew only where `updated` has moved."""
+    last = entries(client)[-1]
+    assert "is blocked" in field(last, "title")
+    site = KEPT[0].site
+    lifts = datetime.now(UTC) + timedelta(minutes=1)
+    store[0].append([small(12, site=site, started=lifts, network=KEPT[0].network)])
+    with served(store[1], Watched(public=PUBLIC)) as later:
+        first = entries(later)[0]
+        feed = ElementTree.fromstring(later.get("/feed.atom").content)
+    assert field(first, "id") == field(last, "id")
+    assert "opens in the newest results" in field(first, "title")
+    assert field(first, "updated") == field(feed, "updated") > field(last, "updated")
+
+
 def test_when_an_event_ends_its_entry_moves_up_under_its_old_name(
     client: httpx.Client, store: tuple[Store, str]
 ) -> None:
@@ -218,6 +235,20 @@ def test_a_badge_does_not_say_that_a_site_opens_when_nobody_looked_lately(store:
         assert words(picture(client, "/sites/old.example/badge.svg")) == "old.example | no recent data"
         assert client.get("/sites/never.example/badge.svg").status_code == 404
         assert client.get("/sites/never.example/chart.svg").status_code == 404
+
+
+def test_a_badge_is_not_green_while_a_block_goes_on_of_which_nothing_recent_is_known(store: tuple[Store, str]) -> None:
+    """Finding a block takes longer than finding none, so that its results are fewer."""
+    site = "slow.example"
+    store[0].append([
+        small(11, site=site, started=NOW - timedelta(days=3), verdict=verdict(Status.BLOCKED, ("dns.nxdomain",))),
+        small(12, site=site, started=NOW - HOUR, vantage="b", network=NETWORKS[1]),
+    ])  # fmt: skip
+    with served(store[1]) as client:
+        assert "ok on 1 of 1 network" in words(picture(client, f"/sites/{site}/badge.svg"))
+    store[0].save_events([began("e" * 16, 72, site=site)])
+    with served(store[1]) as client:
+        assert "no recent data on 1 of 2 networks" in words(picture(client, f"/sites/{site}/badge.svg"))
 
 
 def test_a_chart_has_a_band_for_each_network_and_says_how_old_it_is(

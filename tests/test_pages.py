@@ -227,6 +227,15 @@ def test_no_data_is_not_green_and_old_data_is_told_as_old(client):
     assert "The vantage digitel on Digitel is not connected: nobody measures from it." in words
 
 
+def test_a_result_of_the_last_minutes_is_not_old_however_short_the_period(pages):
+    """Finding a block, with all that is asked again, takes minutes; finding none takes seconds."""
+    subject = Subject(url=f"https://{BLOCKED}/", site=BLOCKED, period_s=10)
+    blocked = at(4 / 60, BLOCKED, CANTV, Status.BLOCKED)
+    client = pages([blocked, at(8 / 60, BLOCKED, MOVILNET)], Scope(subjects=(subject,), places=SCOPE.places))
+    assert "1 of 1 sites is blocked on at least one network" in checked(client.get("/")).words
+    assert "1 result is old." in checked(client.get("/")).words
+
+
 def test_the_worst_comes_first_and_what_nobody_knows_comes_before_what_is_open(client):
     found = re.findall(r'data-text="([a-z.]+)', client.get("/").text)
     assert found[:2] == [BLOCKED, DOWN]

@@ -115,10 +115,10 @@ class _Pictures:
 
 def badge(words: Words, site: str, cells: Sequence[Cell]) -> Markup:
     """The site, its state on all networks together, and of when that is."""
-    recent = [cell for cell in cells if cell.state is not None and not cell.old]
-    state = min((cell.state for cell in recent), key=ORDER.index, default=None)
-    seen = max((cell.measured for cell in recent if cell.measured), default=None)
-    parts = [(line(site, 60), "#33302b"), (_state_words(words, state, recent), COLOURS[state])]
+    states = [None if cell.old else cell.state for cell in cells if _counts(cell)]
+    state = min(states, key=ORDER.index, default=None)
+    seen = max((cell.measured for cell in cells if cell.measured and not cell.old), default=None)
+    parts = [(line(site, 60), "#33302b"), (_state_words(words, state, states), COLOURS[state])]
     if seen is not None:
         parts.append((words.moment(seen), "#57534c"))
     drawn, x = [], 0.0
@@ -132,14 +132,19 @@ def badge(words: Words, site: str, cells: Sequence[Cell]) -> Markup:
     return _picture(x, _TALL, whole, (letters,))
 
 
-def _state_words(words: Words, state: Status | None, recent: Sequence[Cell]) -> str:
-    """On how many of the networks of which something recent is known."""
-    if state is None:
+def _counts(cell: Cell) -> bool:
+    """Where a block goes on, nobody shall take what is open elsewhere for all there is to know."""
+    return cell.state is not None and (not cell.old or cell.event is not None)
+
+
+def _state_words(words: Words, state: Status | None, states: Sequence[Status | None]) -> str:
+    """On how many of the networks of which something recent is known, or should be."""
+    if not any(states):
         return words.text("no recent data")
-    count = sum(cell.state is state for cell in recent)
     return words.many(
-        "{state} on {count} of {all} network", "{state} on {count} of {all} networks", len(recent),
-        state=words.status(state), count=words.number(count), all=words.number(len(recent)),
+        "{state} on {count} of {all} network", "{state} on {count} of {all} networks", len(states),
+        state=words.status(state) if state else words.text("no recent data"),
+        count=words.number(states.count(state)), all=words.number(len(states)),
     )  # fmt: skip
 
 

@@ -90,7 +90,7 @@ class _Feeds:
         except (Busy, StoreError):
             return _later()
         words = self._pages.words(request)
-        body = self._written(words, subject, events, since)
+        body = self._written(words, subject, _moved(events, since), since)
         modified = _modified(events) if not since else {}  # what the newest results say changes no event
         headers = {"Vary": "Accept-Language, Cookie", "Content-Language": words.code, **modified}
         answer = cached(request, body, MEDIA_TYPE, seconds=SECONDS, headers=headers)
@@ -140,6 +140,12 @@ async def _is_known(archive: Archive, subject: Subject) -> bool:
     if subject.site is None and subject.asn is None:
         return True
     return bool(await archive.heads(Wanted(site=subject.site, asn=subject.asn), 1))
+
+
+def _moved(events: Sequence[tuple[datetime, Event]], since: Opened) -> list[tuple[datetime, Event]]:
+    """What the newest results find open says something else since then, and moves up."""
+    told = [(max(changed, since[event.id][0]) if event.id in since else changed, event) for changed, event in events]
+    return sorted(told, key=lambda one: one[0], reverse=True)
 
 
 def _modified(events: Sequence[tuple[datetime, Event]]) -> dict[str, str]:

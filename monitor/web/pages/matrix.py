@@ -11,6 +11,9 @@ from monitor.web.scope import Scope, Subject
 
 PERIODS = 3  # without data, and a result is old, as for metrics
 OLD = timedelta(hours=6)  # the same where it is not known how often a site is measured
+YOUNG = timedelta(
+    minutes=5
+)  # no result is old so soon: finding a block takes longer than a short period, finding none does not
 FORGOTTEN = timedelta(days=30)  # so long, the network of a vantage that is gone keeps its column
 MOST_COLUMNS = 12
 MOST_CELLS = 300  # in one table: 100 KB of page
@@ -155,7 +158,7 @@ def _cell(seen: Sequence[Latest], periods: Mapping[str, float], event: Event | N
 
 def is_old(measured: datetime, period_s: float, now: datetime) -> bool:
     """Whether a result says nothing of how it is now."""
-    return now - measured > (timedelta(seconds=PERIODS * period_s) if period_s else OLD)
+    return now - measured > (max(timedelta(seconds=PERIODS * period_s), YOUNG) if period_s else OLD)
 
 
 def _rank(row: Row) -> tuple[int, bool, int, str]:
