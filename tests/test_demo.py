@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -126,10 +127,13 @@ def test_where_it_cannot_start_it_says_why_once_and_in_spanish():
 
 @pytest.fixture
 def demo(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """The demo, which has just shown its first line; its temporary folder is the test's."""
+    """The demo, which has just shown its first line; its temporary folder is the test's, and `nohup` is nobody's."""
     environment = os.environ | {"TMPDIR": str(tmp_path)}
     command = [sys.executable, "-m", "monitor", "demo", "--seed", "2018"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as child:
+    heeding = partial(signal.signal, signal.SIGHUP, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, preexec_fn=heeding
+    ) as child:
         assert child.stdout is not None
         assert child.stderr is not None
         if not child.stdout.readline():

@@ -259,7 +259,8 @@ def test_a_form_without_scripts_chooses_sites(client, query, sites):
 @pytest.mark.parametrize(
     ("path", "told"),
     [("/?state=foo", "state=foo"), ("/?network=-1", "network=-1"), ("/events?kind=foo", "kind=foo"),
-     ("/events?active=perhaps", "active=perhaps"), ("/?page=x", "page=x")],
+     ("/events?active=perhaps", "active=perhaps"), ("/?page=x", "page=x"),
+     (f"/sites/{BLOCKED}?range=foo", "range=foo"), ("/networks/asn8048?until=..", "until=..")],
 )  # fmt: skip
 def test_what_an_address_asks_for_in_vain_is_told(client, path, told):
     assert f"The address asks for {told}, which does not exist: it was left out." in checked(client.get(path)).words

@@ -14,6 +14,7 @@ import msgspec.inspect
 from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.requests import Request
 
+from monitor.explain import METHOD_WORDS
 from monitor.models import Kind, Status
 from monitor.store import By
 from monitor.urls import BadUrl, site_written
@@ -38,7 +39,7 @@ Vantage = Annotated[str, Meta(pattern=r"^[^\x00-\x1f\x7f]{1,64}$", description="
 Method = Annotated[
     str,
     Meta(
-        pattern=r"^[a-z]{2,20}\.[a-z_]{2,40}$",
+        pattern="^(" + "|".join(map(re.escape, sorted(METHOD_WORDS))) + ")$",
         description="A method of interference, `layer.technique`.", examples=["dns.nxdomain"],
     ),
 ]  # fmt: skip
@@ -73,7 +74,7 @@ _EXPECTED = {
     "asn": "the number of a network from 1 to 4294967295, such as 8048",
     "country": "two capital letters (ISO 3166-1), such as VE",
     "vantage": "the name of a vantage, 1 to 64 characters",
-    "method": "a method of interference, such as dns.nxdomain",
+    "method": "one of the methods of interference that /methods explains, such as dns.nxdomain",
     "since": _MOMENT,
     "until": _MOMENT,
     "limit": f"a whole number from 1 to {MOST}, such as 100",

@@ -1,6 +1,6 @@
 """What a reader's address asks for: bounded, and never an error where it is nonsense."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import overload
 
@@ -17,6 +17,8 @@ MOST_CHARACTERS = 100
 MOST = 2**32
 FIRST_YEAR, LAST_YEAR = 2000, 2100
 
+Read = Callable[[Request, str], object]  # None where it is nonsense
+
 
 def word(request: Request, key: str) -> str:
     """A text; "" where there is none."""
@@ -29,12 +31,12 @@ def one_of(request: Request, key: str, known: Collection[str]) -> str:
     return text if text in known else ""
 
 
-def not_understood(words: Words, request: Request, choices: Mapping[str, Collection[str] | None]) -> list[str]:
-    """What the address asks for and the page leaves out. choices: what each word may be; None: a number."""
+def not_understood(words: Words, request: Request, choices: Mapping[str, Collection[str] | Read]) -> list[str]:
+    """What the address asks for and the page leaves out. choices: what each word may be, or how it is read."""
     left_out = []
     for key, known in choices.items():
         text = word(request, key)
-        if text and (number(request, key, None, least=0) is None if known is None else text not in known):
+        if text and (known(request, key) is None if callable(known) else text not in known):
             message = N_("The address asks for {key}={value}, which does not exist: it was left out.")
             left_out.append(words.text(message, key=key, value=line(text, 60)))
     return left_out
@@ -67,6 +69,11 @@ def number(request: Request, key: str, default: int | None, *, least: int = 1) -
     if text.isascii() and text.isdigit() and least <= int(text) <= MOST:
         return int(text)
     return default
+
+
+def any_number(request: Request, key: str) -> int | None:
+    """A whole number, or 0."""
+    return number(request, key, None, least=0)
 
 
 def moment(request: Request, key: str) -> datetime | None:

@@ -1,5 +1,6 @@
 """`/events` and `/events/ID`: what was found, and one of them in full."""
 
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
@@ -13,7 +14,7 @@ from monitor.newest import during, point_of
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl, site_written
 from monitor.web.pages import doubts, history
-from monitor.web.pages.asked import moment, not_understood, number, one_of, word
+from monitor.web.pages.asked import Read, any_number, moment, not_understood, number, one_of, word
 from monitor.web.pages.matrix import NOWHERE
 from monitor.web.pages.periods import around
 from monitor.web.pages.rendering import Missing, Pages
@@ -25,7 +26,7 @@ MOST_BEHIND = 25  # measurements that the page lists; the API has all
 MOST_READ = 1000
 KINDS = {kind.value: kind for kind in Kind}
 ACTIVE = ("1", "true")
-ASKED = {"kind": KINDS, "network": None, "active": ACTIVE}
+ASKED: Mapping[str, Collection[str] | Read] = {"kind": KINDS, "network": any_number, "active": ACTIVE}
 
 
 async def events(pages: Pages, request: Request) -> Response:
@@ -43,7 +44,7 @@ async def events(pages: Pages, request: Request) -> Response:
         site=word(request, "site"),
         active=_active(request), incidents=[one for one in incidents if len(one.events) > 1],
         turning=Turning(later=older, later_words=said.text("Earlier events")), networks=await pages.archive.networks(),
-        asn=number(request, "network", None, least=0),
+        asn=any_number(request, "network"),
     )  # fmt: skip
 
 

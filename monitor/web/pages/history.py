@@ -1,7 +1,7 @@
 """A stretch of history as a chart and as the table behind it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from markupsafe import Markup
@@ -14,6 +14,7 @@ from monitor.store import Wanted
 from monitor.web.archive import Band
 from monitor.web.charts.bands import Band as Drawn
 from monitor.web.charts.bands import bands as drawn
+from monitor.web.pages.asked import Read, moment
 from monitor.web.pages.periods import LENGTHS, Period, Stretch, buckets, spans, stretches, ticks
 from monitor.web.pages.rendering import Pages
 from monitor.web.pages.sentences import network_name
@@ -66,6 +67,9 @@ def _chart(words: Words, title: str, bands: Sequence[Band], events: Sequence[Eve
         since=words.moment(shown.since), until=until,
     )  # fmt: skip
     return drawn("history", title, description, rows, ticks(words, shown))
+
+
+ASKED: Mapping[str, Collection[str] | Read] = {"range": LENGTHS, "until": moment}
 
 
 def ranges(request: Request) -> dict[str, str]:

@@ -9,7 +9,7 @@ from monitor.models import Status
 from monitor.store import Wanted, WantedEvents
 from monitor.web.archive import NetworkNow
 from monitor.web.pages import history
-from monitor.web.pages.asked import moment, number, word
+from monitor.web.pages.asked import moment, not_understood, number, word
 from monitor.web.pages.matrix import NOWHERE, Choice, chosen, part
 from monitor.web.pages.periods import period
 from monitor.web.pages.rendering import Missing, Pages
@@ -44,7 +44,7 @@ async def network(pages: Pages, request: Request) -> Response:
         request, "network.html", network=one.network, table=table, events=events, since=await pages.archive.opened(events),
          counts=_counted(whole, asn),
         places=[place for place in whole.scope.places if (place.network.asn or NOWHERE) == asn],
-        history=told, ranges=history.ranges(request),
+        history=told, ranges=history.ranges(request), left_aside=not_understood(said, request, history.ASKED),
         turning=await history.turning(pages, request, Wanted(asn=asn), told, whole.made),
         pages=turning(said, request, page, count), columns=table.columns,
     )  # fmt: skip

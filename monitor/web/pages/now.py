@@ -1,18 +1,21 @@
 """`/`: which sites are blocked where, now."""
 
+from collections.abc import Collection, Mapping
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from monitor.models import Status
 from monitor.store import WantedEvents
 from monitor.web.pages import sentences
-from monitor.web.pages.asked import not_understood, number, one_of, word
+from monitor.web.pages.asked import Read, any_number, not_understood, number, one_of, word
 from monitor.web.pages.matrix import Cell, Choice, chosen, part
 from monitor.web.pages.rendering import Pages
 from monitor.web.pages.turning import turning
 
 NEWS = 10
 STATES = {"none", *(status.value for status in Status)}
+ASKED: Mapping[str, Collection[str] | Read] = {"state": STATES, "network": any_number, "page": any_number}
 
 
 async def now(pages: Pages, request: Request) -> Response:
@@ -22,7 +25,7 @@ async def now(pages: Pages, request: Request) -> Response:
     table, left_out, count = part(chosen(whole.table, choice), page := number(request, "page", 1))
     recent = await pages.archive.events(WantedEvents(newest_first=True, limit=NEWS))
     return pages.page(
-        request, "now.html", left_aside=not_understood(said, request, {"state": STATES, "network": None, "page": None}),
+        request, "now.html", left_aside=not_understood(said, request, ASKED),
         table=table, left_out=left_out, chosen=choice, events=recent,
         since=await pages.archive.opened(recent),
         networks=[column.network for column in whole.table.columns],

@@ -6,7 +6,7 @@ from starlette.responses import RedirectResponse, Response
 from monitor.language import Words
 from monitor.store import Wanted, WantedEvents
 from monitor.web.pages import history, times
-from monitor.web.pages.asked import moment, site_meant, word
+from monitor.web.pages.asked import moment, not_understood, site_meant, word
 from monitor.web.pages.periods import period
 from monitor.web.pages.rendering import Missing, Pages, site_path
 
@@ -49,7 +49,7 @@ async def site(pages: Pages, request: Request) -> Response:
         request, "site.html", site=name, name=row.name if row else None, tags=sorted(row.tags) if row else [],
         now_on=list(zip(whole.table.columns, row.cells, strict=True)) if row else [], events=events,
         since=await pages.archive.opened(events),
-        history=told, ranges=history.ranges(request),
+        history=told, ranges=history.ranges(request), left_aside=not_understood(said, request, history.ASKED),
         turning=await history.turning(pages, request, Wanted(site=name), told, whole.made),
         timed=timed, times=times.chart(said, timed, shown.until, whole.made) if timed else None,
     )  # fmt: skip
