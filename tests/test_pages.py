@@ -492,6 +492,23 @@ def test_a_block_that_goes_on_is_not_told_as_open(client):
         assert "opens in the newest" not in checked(client.get(path)).words
 
 
+def test_an_incident_of_hundreds_of_events_is_told_in_pages_of_less_than_100_kb(pages):
+    events = tuple(replace(EVENT, id=f"{n:016x}", site=f"s{n:03}.example") for n in range(600))
+    together = Incident(id="i", revision=1, state="started", started=EVENT.started, ended=None, events=events)
+    client = pages([at(0.1, BLOCKED, CANTV, Status.BLOCKED)], events=list(events), together=[together])
+    first, last = client.get("/incidents/i"), client.get("/incidents/i?page=12")
+    assert len(first.content) < 100_000
+    assert "600 sites are blocked on CANTV" in checked(first).words
+    assert "and 550 others" in checked(first).words
+    assert "?page=2" in checked(first).links()
+    assert [f"s{n:03}.example is blocked on CANTV" in checked(last).words for n in (549, 550, 599)] == [
+        False,
+        True,
+        True,
+    ]
+    assert "?page=13" not in checked(last).links()
+
+
 def test_an_incident_says_how_sure_on_what_it_rests_and_how_we_know(client):
     page = checked(client.get("/incidents/1234"))
     for said in (

@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx
@@ -90,8 +91,16 @@ def test_what_was_made_is_kept_for_a_while_and_a_download_that_broke_goes_on(
     whole = client.get(OF_EVENT)
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in scratch.glob("almenara-*")] == [0o700]
     assert client.get(OF_EVENT).content == whole.content
+    made = parsedate_to_datetime(whole.headers["last-modified"])
+    assert (made.minute % 10, made.second) == (0, 0)  # not when somebody first asked
     rest = client.get(OF_EVENT, headers={"range": "bytes=1000-", "if-range": whole.headers["etag"]})
     assert (rest.status_code, rest.content) == (206, whole.content[1000:])
+
+
+def test_who_only_looks_whether_there_is_evidence_has_none_made(client: httpx.Client) -> None:
+    answer = client.head(OF_INCIDENT, headers=ANYWHERE)
+    assert (answer.status_code, answer.headers["content-type"], answer.content) == (200, "application/zip", b"")
+    assert making() == []
 
 
 def test_of_what_was_withdrawn_or_never_was_there_is_no_evidence(tmp_path: Path) -> None:

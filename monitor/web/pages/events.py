@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from msgspec import Struct
+from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,10 +19,11 @@ from monitor.web.pages.asked import Read, any_number, moment, not_understood, nu
 from monitor.web.pages.matrix import NOWHERE
 from monitor.web.pages.periods import around
 from monitor.web.pages.rendering import Missing, Pages
-from monitor.web.pages.turning import Turning, with_query
+from monitor.web.pages.turning import Turning, turning, with_query
 
 AT_ONCE = 40
 MOST_INCIDENTS = 10
+MOST_ROWS = 50  # events of an incident
 MOST_BEHIND = 25  # measurements that the page lists; the API has all
 MOST_READ = 1000
 KINDS = {kind.value: kind for kind in Kind}
@@ -142,10 +144,14 @@ async def incident(pages: Pages, request: Request) -> Response:
         raise Missing
     surest = max(one.events, key=lambda event: event.confidence, default=None)
     networks = {(event.network.asn, event.network.isp): event.network for event in one.events if event.network}
+    said, page = pages.words(request), number(request, "page", 1)
+    turned = turning(said, request, page, -(-len(one.events) // MOST_ROWS))
     return pages.page(
         request, "incident.html", incident=one, sites=sorted({event.site or "" for event in one.events}),
+        shown=one.events[(page - 1) * MOST_ROWS : page * MOST_ROWS], most_sites=MOST_ROWS,
+        turning=replace(turned, earlier_words=said.text("Previous events"), later_words=said.text("More events")),
         networks=list(networks.values()), since=await pages.archive.opened(one.events), surest=surest,
         measurements=sum(event.measurements for event in one.events), probes=probes(one.events),
         telling=(await _behind(pages, surest)).telling if surest else None,
-        doubts=doubts.of_incident(pages.words(request), one), has_bundle=bool(one.events) and pages.bundles is not None,
+        doubts=doubts.of_incident(said, one), has_bundle=bool(one.events) and pages.bundles is not None,
     )  # fmt: skip

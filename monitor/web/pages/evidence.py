@@ -1,5 +1,7 @@
 """`/events/ID/evidence.zip`, `/incidents/ID/evidence.zip`: all that is behind it, signed, to take along."""
 
+from email.utils import formatdate
+
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
@@ -9,6 +11,9 @@ from monitor.models import Event, Incident
 from monitor.web.bundles import Asker
 from monitor.web.headers import DATA_POLICY
 from monitor.web.pages.rendering import Missing, Pages
+
+_MEDIA_TYPE = "application/zip"
+_ROUNDED_S = 600.0  # the second in which it was made is the one in which somebody first asked
 
 
 async def of_event(pages: Pages, request: Request) -> Response:
@@ -35,11 +40,15 @@ async def _answer(pages: Pages, request: Request, about: Event | Incident) -> Re
         client=client_of(request.client.host if request.client else ""), gone=request.is_disconnected,
         resting=pages.archive.is_published,
     )  # fmt: skip
-    file = await pages.bundles.of(about, language, asker)
     headers = {
         "Content-Language": language, "Vary": "Accept-Language, Cookie", "Cache-Control": "private, no-cache",
         "Content-Security-Policy": DATA_POLICY,
         "Content-Encoding": "identity",  # it is packed already, and a reader who was cut off goes on where that was
     }  # fmt: skip
+    if request.method == "HEAD":  # what checks links makes nothing
+        return Response(media_type=_MEDIA_TYPE, headers=headers)
+    file = await pages.bundles.of(about, language, asker)
     name = f"{folder_name(about.id)}-{language}.zip"
-    return FileResponse(file, media_type="application/zip", headers=headers, filename=name)
+    made = file.stat().st_mtime
+    headers |= {"ETag": f'"{file.parent.name}"', "Last-Modified": formatdate(made - made % _ROUNDED_S, usegmt=True)}
+    return FileResponse(file, media_type=_MEDIA_TYPE, headers=headers, filename=name)

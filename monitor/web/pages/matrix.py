@@ -208,9 +208,8 @@ def part(whole: Matrix, page: int) -> tuple[Matrix, tuple[Network, ...], int]:
     """One page of it, the networks that found no room, and how many pages there are."""
     width = min(len(whole.columns), MOST_COLUMNS)
     most = max(1, min(MOST_ROWS, MOST_CELLS // max(1, width)))
-    places = range(len(whole.columns))
-    order = sorted(places, key=lambda place: (_calm(whole, place), place)) if width < len(places) else list(places)
-    kept = sorted(order[:width])
+    order = sorted(range(len(whole.columns)), key=lambda place: (_calm(whole, place), place))
+    kept = order[:width]
     rows = tuple(
         Row(site=row.site, name=row.name, tags=row.tags, cells=tuple(row.cells[place] for place in kept))
         for row in whole.rows[(page - 1) * most : page * most]
