@@ -1,7 +1,7 @@
 """The report in a bundle: what it says, in which language, and that it needs nothing but itself."""
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -23,9 +23,10 @@ from evidence_cases import (
 )
 
 from monitor.evidence.errors import NotWritten
-from monitor.evidence.report import zone_of
+from monitor.language import words
 from monitor.models import Incident, Kind, Network
 from monitor.store import Store
+from monitor.zones import local_words, zone_of
 
 
 @pytest.fixture(scope="module")
@@ -181,6 +182,10 @@ def test_what_was_withdrawn_accuses_nobody(home: Path) -> None:
 def test_a_country_with_one_time_zone_has_a_local_time() -> None:
     assert str(zone_of("VE")) == "America/Caracas"
     assert [zone_of(code) for code in ("BR", None, "", "XX", "../..")] == [None] * 5
+    late = datetime(2018, 1, 16, 1, 5, tzinfo=UTC)
+    assert local_words(words("en"), late, "VE") == "15 Jan, 21:05 local time"
+    assert local_words(words("es"), late + timedelta(hours=4), "VE") == "01:05 hora local"
+    assert local_words(words("en"), late, "BR") == ""
 
 
 def test_a_page_that_takes_too_long_has_no_picture_and_the_report_says_so(home: Path) -> None:

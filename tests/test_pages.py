@@ -38,6 +38,7 @@ from monitor.models import (
 )
 from monitor.store import Store
 from monitor.web.scope import Place, Scope, Subject
+from monitor.zones import local_words
 
 NOW = datetime.now(UTC)
 HOUR = timedelta(hours=1)
@@ -414,6 +415,7 @@ def test_the_headline_does_not_deny_an_event_that_goes_on(pages):
 
 def test_an_event_says_what_where_since_when_how_sure_how_we_know_and_what_we_do_not(client):
     page = checked(client.get(f"/events/{EVENT.id}"))
+    assert f"({local_words(words('en'), EVENT.started, 'VE')})" in page.words
     for said in (
         "blocked.example is blocked on CANTV", "AS8048", "Venezuela", "99%", "41 measurements by 1 probe",
         "The name server says that the name does not exist.", "What we do not know", "Who ordered or operates the block",

@@ -3,11 +3,9 @@
 import base64
 import re
 from collections.abc import Container, Mapping, Sequence
-from datetime import datetime, tzinfo
+from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
@@ -22,6 +20,7 @@ from monitor.models import Event, Incident, Status
 from monitor.verdict import RULES_VERSION
 from monitor.web.strangers import line
 from monitor.wording import headline, network_words, opened_words
+from monitor.zones import local_words
 
 _MOST_REASONS = 8
 _PAGES_SHOWN = 6
@@ -89,25 +88,13 @@ def _environment(words: Words) -> Environment:
 
 def _moment(words: Words, when: datetime, country: str | None = None) -> str:
     """In UTC, and in the country's own time where it has one."""
-    zone = zone_of(country)
-    utc = words.moment(when)
-    return utc if zone is None else words.text("{utc} ({local} local time)", utc=utc, local=words.time(when, zone))
+    local = local_words(words, when, country)
+    return f"{words.moment(when)} ({local})" if local else words.moment(when)
 
 
 def _name(text: object) -> Markup:
     """A host's name, or an issuer: a line may end behind dots and commas, and within a word only where it must."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?<=[.,])", line(text)))
-
-
-def zone_of(country: str | None) -> tzinfo | None:
-    """The time zone of a country that has one."""
-    from babel.core import get_global
-
-    zones: Any = [zone for zone, of in get_global("zone_territories").items() if of == country]
-    try:
-        return ZoneInfo(zones[0]) if len(zones) == 1 else None
-    except (ZoneInfoNotFoundError, ValueError):
-        return None
 
 
 def _as_url(picture: bytes) -> str:

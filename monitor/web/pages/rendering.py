@@ -23,6 +23,7 @@ from monitor.web.pages import sentences
 from monitor.web.pages.whole import Overview
 from monitor.web.scope import Watching
 from monitor.web.strangers import line
+from monitor.zones import local_words
 
 HERE = Path(__file__).parent.parent
 COOKIE = "lang"
@@ -137,7 +138,8 @@ def _globals(said: Words) -> dict[str, Any]:
         )
     }
     return bound | {
-        "w": said, "languages": available(), "menu": sentences.menu(said), "states": STATES, "shapes": SHAPES,
+        "w": said, "local_words": partial(local_words, said),
+        "languages": available(), "menu": sentences.menu(said), "states": STATES, "shapes": SHAPES,
         "version": __version__, "site_path": site_path, "network_path": network_path,
     }  # fmt: skip
 
