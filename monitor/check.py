@@ -81,6 +81,9 @@ async def _run(config: Config, file: Path | None, *, send_test: bool) -> int:
         if getattr(config, section) is not None:
             _say(w.text("Not used by this version: {section}", section=section))
     arrived = await _told(subscriptions, send_test=send_test, w=w)
+    for one in subscriptions:
+        for name in trial.in_vain(one, watched.sites, [vantage.network for vantage in measured]):
+            _say(w.text("{name} asks for {what}, which nothing here measures", name=one.key, what=name))
     for name, problem in present.absent.items():
         _say(w.text("Vantage {name} is left out until it is there: {problem}", name=name, problem=problem))
     if not there:

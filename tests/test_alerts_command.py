@@ -258,6 +258,25 @@ def test_a_channel_that_there_is_not_is_told_without_sending_anything(tmp_path, 
     assert "Alerts go to well; --send-test tries it" in lines
 
 
+def test_a_subscription_to_what_nothing_here_measures_is_told(tmp_path, almenara):
+    """A host that is watched with `www.` only, an ISP with a typing error: nobody would ever be told."""
+    text = (
+        "sites: [{url: 'https://www.a.example/', tags: [news]}]\nnetwork: {lookup: false}\n"
+        "vantages: [{name: here, isp: CANTV, asn: 8048, country: VE, resolvers: ['127.0.0.1:1']}]\n"
+        "control: {helpers: [], resolvers: []}\nmeasure: {timeout: 1s}\n"
+        "alerts: [{to: 'json://127.0.0.1:1/', name: desk, sites: [a.example, www.a.example, 'tag:news', 'tag:new'],\n"
+        "          isps: [cantv, AS8048, Movilnet], countries: [VE, CO]}]\n"
+    )
+    (tmp_path / "probes.yaml").write_text(text)
+    told = [line for line in almenara(tmp_path, "check").out.splitlines() if line.startswith("desk ")]
+    assert told == [
+        f"desk asks for {name}, which nothing here measures" for name in ("a.example", "tag:new", "Movilnet", "CO")
+    ]
+    (tmp_path / "probes.yaml").write_text(text.replace("isp: CANTV, asn: 8048, country: VE, ", ""))
+    told = [line for line in almenara(tmp_path, "check").out.splitlines() if line.startswith("desk ")]
+    assert [line.split()[3] for line in told] == ["a.example,", "tag:new,"], "whose network it is will be found out"
+
+
 def test_the_service_does_not_begin_without_a_secret_that_is_to_be_there(tmp_path, almenara):
     """What is wrong with alerts is told when it starts, not when the first of them is due."""
     text = "consent: true\nweb: {listen: '127.0.0.1:39105'}\n"
