@@ -20,6 +20,7 @@ from monitor.alerts.subscriptions import Subscription, subscribed
 from monitor.config import UNUSED, Config, VantageConfig
 from monitor.config_yaml import one_line
 from monitor.control.client import ControlClient, Patience
+from monitor.explain import FAILURE_WORDS
 from monitor.language import Words, here
 from monitor.lists import Lists
 from monitor.messages import N_
@@ -142,14 +143,19 @@ async def _tried_from(config: Config, vantage: VantageConfig, context: ssl.SSLCo
 
 
 def _outcome(vantage: VantageConfig, one: Tried, w: Words) -> str:
-    values = {"vantage": vantage.name, "url": one.url, "failure": one.failure}
+    values = {"vantage": vantage.name, "url": one.url, "why": _why(one.failure or "", w)}
     if one.kind == HELPER:
         answers = N_("From {vantage}, test helper {url} answers")
-        silent = N_("From {vantage}, test helper {url} does not answer ({failure})")
+        silent = N_("From {vantage}, test helper {url} does not answer: {why}")
     else:
         answers = N_("From {vantage}, encrypted resolver {url} answers")
-        silent = N_("From {vantage}, encrypted resolver {url} does not answer ({failure})")
+        silent = N_("From {vantage}, encrypted resolver {url} does not answer: {why}")
     return w.text(answers if one.failure is None else silent, **values)
+
+
+def _why(failure: str, w: Words) -> str:
+    """In words, where there are any, and by its name."""
+    return f"{w.failure(failure)} ({failure})" if failure in FAILURE_WORDS else failure
 
 
 def _conclude(config: Config, tried: Sequence[Tried], w: Words) -> int:

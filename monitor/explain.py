@@ -73,6 +73,8 @@ FAILURE_WORDS: dict[str, str] = {
     failures.INVALID_CERTIFICATE: N_("The certificate is not valid, because it has expired for example."),
     failures.FAILED_HANDSHAKE: N_("The two sides could not agree on encryption."),
     failures.HTTP_PROTOCOL: N_("What came is no answer that a web server gives."),
+    failures.HELPER_UNRESOLVED: N_("Nobody said where the test helper is: its own name found no answer."),
+    failures.RESOLVER_UNRESOLVED: N_("Nobody said where the name server is: its own name found no answer."),
     "connection_aborted": N_("The connection was broken off."),
     "host_unreachable": N_("The network says that the address cannot be reached."),
     "network_unreachable": N_("The network says that there is no way to the address."),

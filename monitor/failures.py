@@ -25,6 +25,9 @@ FAILED_HANDSHAKE = "ssl_failed_handshake"
 HTTP_PROTOCOL = "http_protocol_error"
 # Not of df-007 either: what a proxy keeps to itself is no evidence of anything.
 PROXY_SILENT = "unknown_failure: proxy_silent"
+# Nobody told where the control is: this must not read as an answer about the site.
+HELPER_UNRESOLVED = "unknown_failure: helper_unresolved"
+RESOLVER_UNRESOLVED = "unknown_failure: resolver_unresolved"
 
 CERTIFICATE_FAILURES = frozenset({UNKNOWN_AUTHORITY, INVALID_HOSTNAME, INVALID_CERTIFICATE})
 UNREACHABLE_FAILURES = frozenset({"host_unreachable", "network_unreachable"})

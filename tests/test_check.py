@@ -62,8 +62,14 @@ def test_one_helper_that_answers_is_enough(capsys):
         code, lines = report(capsys, helpers=(busy, good))
     assert code == 0
     assert f"From here, test helper {good} answers" in lines
-    assert f"From vps, test helper {busy} does not answer (http_status_503)" in lines
+    assert f"From vps, test helper {busy} does not answer: http_status_503" in lines
     assert not any("nothing could be called blocked" in line for line in lines)
+
+
+def test_a_helper_that_nobody_finds_is_told_in_words(capsys):
+    _, lines = report(capsys, helpers=("http://nowhere.invalid:1/",))
+    [line] = [line for line in lines if line.startswith("From here, test helper")]
+    assert "does not answer: Nobody said where the test helper is: its own name found no answer." in line
 
 
 @pytest.mark.parametrize(

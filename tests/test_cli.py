@@ -198,7 +198,7 @@ def test_check_says_what_it_would_do_and_that_no_control_answers(empty):
         "All of them are in your home: add your ISP's own, or its lies cannot be told from those of a Pi-hole.",
         "A round is 2 measurements: 16 at once, each within 120 s.",
         "Vantage here: AS8048, CANTV, VE, as declared",
-        "From here, test helper http://127.0.0.1:1/ does not answer (connection_refused)",
+        "From here, test helper http://127.0.0.1:1/ does not answer: The connection was refused. (connection_refused)",
         "No control answers at all: nothing could be called blocked.",
     ]
 

@@ -30,7 +30,6 @@ Resolve = Callable[[str], Awaitable[Sequence[str]]]
 
 MOST_ADDRESSES = 3  # of a helper, tried one after another
 MOST_SEEN_AS = 64
-HELPER_UNRESOLVED = "unknown_failure: helper_unresolved"
 JSON_ERROR = "json_parse_error"  # df-007
 _OVERLOADED = frozenset({429, 503})
 _SOURCES = ("control",)
@@ -173,7 +172,7 @@ class ControlClient:
 
     async def _ask(self, helper: Target, body: bytes, step_s: float) -> _Answer:
         addresses = [helper.host] if bounds.is_address(helper.host) else await self._resolved(helper.host)
-        answer = _Answer(failure=HELPER_UNRESOLVED)
+        answer = _Answer(failure=failures.HELPER_UNRESOLVED)
         for address in addresses[:MOST_ADDRESSES]:
             stream, failure, spoken = await self._connect(helper, address, step_s)
             if stream is None:

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import h2.events
 import msgspec
 
-from monitor.failures import DNS_MISBEHAVING, EOF, TIMEOUT, UNREACHABLE_FAILURES, failure_string
+from monitor.failures import DNS_MISBEHAVING, EOF, RESOLVER_UNRESOLVED, TIMEOUT, UNREACHABLE_FAILURES, failure_string
 from monitor.models import Dns, Role
 from monitor.steps import http1, http2
 from monitor.steps.dns import said
@@ -23,8 +23,6 @@ from monitor.vantage import Vantage, is_address
 
 Bootstrap = Callable[[str], Awaitable[Sequence[str]]]
 
-# Nobody told where the resolver is. Not a name of df-007: it must not read as an answer about the site.
-UNRESOLVED = "unknown_failure: resolver_unresolved"
 MAX_ADDRESSES = 8
 MAX_RECONNECTIONS = 3
 MAX_MESSAGE_BYTES = 65535
@@ -145,7 +143,7 @@ class DohClient:
             failures.append(failure or EOF)
         # That IPv6 is not to be had here says nothing about the server.
         telling = [failure for failure in failures if failure not in UNREACHABLE_FAILURES]
-        raise _Failed([*telling, *failures, UNRESOLVED][0])
+        raise _Failed([*telling, *failures, RESOLVER_UNRESOLVED][0])
 
     async def _connect_to(
         self, address: str, occasion: Occasion, timeout_s: float
