@@ -421,6 +421,24 @@ def test_a_mail_server_that_refuses_is_down_and_comes_back(store):
     asyncio.run(story())
 
 
+@pytest.mark.parametrize(
+    ("who", "mode", "told_is"),
+    [("user:geheim@", "insecure", "it takes no login: leave name and password out"),
+     ("", "starttls", "it does not encrypt (STARTTLS)")],
+)  # fmt: skip
+def test_what_a_mail_server_cannot_do_is_told(store, who, mode, told_is):
+    async def story() -> None:
+        async with post_office(Post()) as port:
+            to = f"mailto://{who}127.0.0.1:{port}?from=a@a.example&to=desk@example.org&mode={mode}"
+            told = Told(store, f"[{{to: '{to}'}}]")
+            async with sending(told.sender):
+                told.happens(now_block())
+                await until(lambda: told.rows()[0].attempts, 30)
+            assert told.rows()[0].error == told_is
+
+    asyncio.run(story())
+
+
 def test_nothing_secret_is_in_the_log_the_store_or_an_error(store, log, tmp_path):
     hidden = ("geheim", "tok3n-geheim", "user-geheim")
 

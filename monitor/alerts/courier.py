@@ -23,6 +23,8 @@ _MISSING = "needs the extra alerts: pip install 'almenara[alerts]'"
 # What is looked for in others' words -> ours.
 _PROBLEMS = {
     "the proxy refuses": "the proxy refuses",
+    "auth extension not supported": "it takes no login: leave name and password out",
+    "starttls extension not supported": "it does not encrypt (STARTTLS)",
     "authentication": "the login is refused",
     "connection refused": "the connection is refused",
     "name or service not known": "its name cannot be found",

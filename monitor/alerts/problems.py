@@ -14,6 +14,7 @@ PROBLEMS = (
     N_("a bug in this program; its log says more"), N_("needs the extra alerts: pip install 'almenara[alerts]'"),
     N_("expected a URL that Apprise understands"), N_("the service did not take it"), N_("it does not go through a proxy"),
     N_("the login is refused"), N_("the connection is refused"), N_("its name cannot be found"), N_("it cannot be reached"),
+    N_("it takes no login: leave name and password out"), N_("it does not encrypt (STARTTLS)"),
     N_("the connection was reset"), N_("the connection was closed"),
 )  # fmt: skip
 
