@@ -46,6 +46,11 @@ def folder_name(id: str) -> str:
     return f"almenara-{re.sub('[^A-Za-z0-9]', '-', id)[:64]}"
 
 
+def bundle_name(id: str, language: str) -> str:
+    """Of a bundle that a reader downloads."""
+    return f"{folder_name(id)}-{language}.zip"
+
+
 def pack(folder: Path, packed: Path) -> None:
     """A new zip of a folder, its owner's alone; OSError. Times, permissions and owners of the files are not in it."""
     with (

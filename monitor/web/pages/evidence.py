@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
 from monitor.control.quota import client_of
-from monitor.evidence.zipped import folder_name
+from monitor.evidence.zipped import bundle_name
 from monitor.models import Event, Incident
 from monitor.web.bundles import Asker
 from monitor.web.headers import DATA_POLICY
@@ -48,7 +48,6 @@ async def _answer(pages: Pages, request: Request, about: Event | Incident) -> Re
     if request.method == "HEAD":  # what checks links makes nothing
         return Response(media_type=_MEDIA_TYPE, headers=headers)
     file = await pages.bundles.of(about, language, asker)
-    name = f"{folder_name(about.id)}-{language}.zip"
     made = file.stat().st_mtime
     headers |= {"ETag": f'"{file.parent.name}"', "Last-Modified": formatdate(made - made % _ROUNDED_S, usegmt=True)}
-    return FileResponse(file, media_type=_MEDIA_TYPE, headers=headers, filename=name)
+    return FileResponse(file, media_type=_MEDIA_TYPE, headers=headers, filename=bundle_name(about.id, language))

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from monitor import __version__
+from monitor.evidence.zipped import bundle_name
 from monitor.language import Words, available, choose, words
 from monitor.models import Network, Status
 from monitor.web.archive import Archive
@@ -138,7 +139,7 @@ def _globals(said: Words) -> dict[str, Any]:
         )
     }
     return bound | {
-        "w": said, "local_words": partial(local_words, said),
+        "w": said, "local_words": partial(local_words, said), "bundle_name": partial(bundle_name, language=said.code),
         "languages": available(), "menu": sentences.menu(said), "states": STATES, "shapes": SHAPES,
         "version": __version__, "site_path": site_path, "network_path": network_path,
     }  # fmt: skip
