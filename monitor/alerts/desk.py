@@ -14,12 +14,15 @@ from monitor.alerts.terms import Terms
 from monitor.alerts.threads import Memory, Step, Subject, What
 from monitor.config import SiteConfig
 from monitor.models import Event, Incident, Kind
+from monitor.newest import Since
 from monitor.store import Delivery, Ground, Sending, Thread
 
 # What ended earlier is told no more: a weekly digest, and a day for whatever kept it.
 WINDOW = timedelta(days=8)
 # More threads than this that begin at the same moment are one message.
 MOST_AT_ONCE = 3
+# What was announced so lately is told at once, and nothing newer is known of it.
+YOUNG = timedelta(minutes=5)
 
 
 class _Told(Struct, kw_only=True):
@@ -47,19 +50,41 @@ class Desk:
             return
         incidents = ground.incidents(now - WINDOW)
         others = ground.events(now - WINDOW) if any(_wants_others(terms) for _, terms in self._terms) else []
+        opened = _Opened(ground, now)
         for subscription, terms in self._terms:
-            _Deciding(ground, subscription, terms, now).go(incidents, others)
+            _Deciding(ground, subscription, terms, now, opened).go(incidents, others)
 
 
 def _wants_others(terms: Terms) -> bool:
     return set(terms.kinds) != {Kind.BLOCKING}
 
 
+class _Opened:
+    """What the newest results no longer show, read once for all who are told."""
+
+    def __init__(self, ground: Ground, now: datetime) -> None:
+        self._ground, self._now = ground, now
+        self._known: dict[str, Since | None] = {}
+
+    def among(self, step: Step) -> dict[str, Since]:
+        """Of what begins for somebody, who may hear of it late; its end is told to the others when it is sure."""
+        if step.what not in (What.FIRST, What.AGAIN):
+            return {}
+        asked = [event for event in step.events.values() if self._now - event.detected >= YOUNG]
+        unknown = [event for event in asked if event.id not in self._known]
+        found = newest.opened(self._ground, unknown)
+        self._known |= {event.id: found.get(event.id) for event in unknown}
+        return {event.id: since for event in asked if (since := self._known[event.id]) is not None}
+
+
 class _Deciding:
     """One subscription's turn."""
 
-    def __init__(self, ground: Ground, subscription: Subscription, terms: Terms, now: datetime) -> None:
+    def __init__(
+        self, ground: Ground, subscription: Subscription, terms: Terms, now: datetime, opened: _Opened
+    ) -> None:
         self._ground, self._subscription, self._terms, self._now = ground, subscription, terms, now
+        self._opened = opened
         self._who = ground.subscriber(subscription.key, now)
 
     def go(self, incidents: Sequence[Incident], others: Sequence[Event]) -> None:
@@ -147,8 +172,7 @@ class _Deciding:
             self._ground.merge(told.held.get(thread, ()), self._now)
             self._keep(thread, step.memory)
             if step.what is not None:
-                opens = newest.opened(self._ground, list(step.events.values()))
-                parts.append(letters.part_of(thread, step, told.before.get(thread), opens))
+                parts.append(letters.part_of(thread, step, told.before.get(thread), self._opened.among(step)))
         for several in _sorted(parts, together=digest, apart=self._subscription.hears_apart):
             self._add(letters.letter(self._subscription.key, several, self._now))
 
