@@ -120,7 +120,11 @@ def quiet(value: Any) -> str:
 
 def digest(value: Any) -> Any:
     """`daily` is at eight, `weekly` on Monday at eight; else the hours themselves."""
-    return _DIGESTS.get(value, value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if value not in _DIGESTS:
+        raise _no_hours(value)
+    return _DIGESTS[value]
 
 
 def hour(value: Any) -> str:
@@ -129,7 +133,11 @@ def hour(value: Any) -> str:
         day, _, clock = value.rpartition(" ")
         if _CLOCK.fullmatch(clock) and day in ("", *DAYS):
             return value
-    raise ValueError(
+    raise _no_hours(value)
+
+
+def _no_hours(value: Any) -> ValueError:
+    return ValueError(
         Said("expected daily, weekly, or hours such as [08:00, friday 18:30], got {value}", value=shown(value))
     )
 

@@ -3,7 +3,7 @@
 Names in them come from measurements, and those may come from strangers: what is returned may reach a terminal.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -88,6 +88,12 @@ def network_words(network: Network | None, w: Words = ENGLISH) -> str:
 def is_local(event: Event) -> bool:
     """An outage that a single probe saw: its own line may be all that is down."""
     return event.kind is Kind.NETWORK_OUTAGE and event.probes <= 1
+
+
+def is_plain_only(events: Iterable[Event]) -> bool:
+    """Blocks of which nothing was seen but interference with http: the same sites may open by https."""
+    methods = [method for event in events if event.kind is Kind.BLOCKING for method in event.methods]
+    return bool(methods) and all(method.startswith("http.") for method in methods)
 
 
 # What goes on, what has gone on since some time, what is over, and what the newest results no longer show; LOCAL: see

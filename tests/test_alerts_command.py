@@ -22,9 +22,10 @@ from msgspec.structs import replace
 
 from monitor.alerts import courier, problems, sender
 from monitor.alerts.desk import Desk
-from monitor.alerts.exchange import COLUMNS
+from monitor.alerts.exchange import COLUMNS, rows
 from monitor.cli import main
 from monitor.incidents import incidents
+from monitor.language import words
 from monitor.store import Store
 
 ROOT = Path(__file__).parent.parent
@@ -217,6 +218,18 @@ def test_incidents_are_rows_in_the_exchanges_columns(folder, almenara):
     assert tuple(heading) == COLUMNS
     assert row[0:2] == ["Venezuela", "VE"]
     assert row[6] == "www.lapatilla.com"
+
+
+def test_of_an_incident_that_is_over_in_part_the_exchange_has_two_rows(tmp_path):
+    """One row with one end would tell of all its sites that they are still blocked."""
+    events = [block("a.example", 0), block("b.example", 0, 1500)]
+    on, over = rows(words("en"), events, None)
+    assert (on["affected_services"], on["start_date"], on["end_date"]) == ("a.example", "2018-01-15", "")
+    assert (over["affected_services"], over["start_date"], over["end_date"]) == (
+        "b.example",
+        "2018-01-15",
+        "2018-01-16",
+    )
 
 
 def test_a_test_goes_through_every_channel_and_each_is_told(tmp_path, almenara):

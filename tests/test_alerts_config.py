@@ -83,7 +83,7 @@ BAD = [
     ("{to: 'json://x', quiet: at night}", "alerts[0].quiet: expected hours such as 22:00-07:00, got 'at night'"),
     ("{to: 'json://x', quiet: 22:00-22:00}", "alerts[0].quiet: expected hours"),
     ("{to: 'json://x', quiet: 22:00-24:00}", "alerts[0].quiet: expected hours"),
-    ("{to: 'json://x', digest: hourly}", "alerts[0].digest: expected a list, got text"),
+    ("{to: 'json://x', digest: hourly}", "alerts[0].digest: expected daily, weekly, or hours"),
     ("{to: 'json://x', digest: [lunes 08:00]}", "alerts[0].digest[0]: expected daily, weekly, or hours such as [08:00"),
     ("{to: 'json://x', kinds: [outage]}", "alerts[0].kinds[0]: expected blocking, site_outage"),
     ("{to: 'json://x', kinds: []}", "alerts[0].kinds: expected a list of length >= 1"),

@@ -266,6 +266,26 @@ def test_who_subscribes_later_is_told_what_goes_on_but_not_what_was(story):
     assert list(first.parts[0].events) == ["blocking\na.example\nAS8048"]
 
 
+def test_what_was_blocked_open_and_blocked_again_is_told_with_both_times(story):
+    told = story("[{to: 'json://desk.example'}]")
+    told.at(3, block(SITE, 0, methods=("tcp.timeout",)))
+    told.at(63, block(SITE, 0, 60, methods=("tcp.timeout",)))
+    told.at(73, block(SITE, 0, 60, methods=("tcp.timeout",)), block(SITE, 70))
+    assert [letter.what for _, letter in told.through(74, 300)] == []
+    told.at(310, block(SITE, 70, 305))
+    [(_, end)] = [one for one in told.through(311, 700) if one[1].what == "end"]
+    said = messages.message(end, told.subscriptions[0])
+    assert (
+        "For 5 hours 5 minutes: from 15 Jan 2018, 12:00 UTC to 15 Jan 2018, 17:05 UTC. Not all of it all" in said.short
+    )
+    for line in (
+        "from 15 Jan 2018, 12:00 UTC to 15 Jan 2018, 13:00 UTC",
+        "from 15 Jan 2018, 13:10 UTC to 15 Jan 2018, 17:05",
+    ):
+        assert line in said.full
+    assert "connections get no answer" in said.short
+
+
 # --- hours ---------------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -96,6 +97,17 @@ def test_the_picture_fits_the_terminal_and_the_page_stays_in_sight(width, height
     assert all(any(line.startswith(site) for line in lines) for site in SITES)
     assert "  the page: http://127.0.0.1:9105/" in [line.rstrip() for line in lines]
     assert "  a last look" in [line.rstrip() for line in lines]
+
+
+def test_on_a_terminal_the_matrix_stands_in_the_picture_or_is_printed_at_the_end():
+    for follows in (True, False):
+        screen = Screen()
+        stage = Stage(Console(file=screen, width=100, height=30, _environ={"TERM": "xterm"}), LINES, tuple(SITES))
+        with stage.following() if follows else nullcontext():
+            stage.tell("CANTV: its resolvers deny the name of La Patilla")
+            stage.note("cantv", "runrun.es", BLOCKED)
+        stage.outcome()
+        assert "✗" in screen.getvalue(), follows
 
 
 def test_a_sentence_that_is_wrapped_stays_indented():

@@ -189,6 +189,19 @@ def test_no_event_is_said_in_words(filled):
     assert printed("--country", "CO", "--json") == ""
 
 
+def test_of_an_incident_each_network_is_told_with_its_own_sites(filled):
+    """Not every site of it is blocked on every network, and some of it may be over."""
+    ids = ("a" * 16, "b" * 16, "c" * 16)
+    events = [event(ids[0], site="one.example"), event(ids[1], site="two.example"),
+              event(ids[2], site="one.example", network=MOVILNET, ended=BEGAN + 600 * MINUTE)]  # fmt: skip
+    together = Incident(id="d" * 16, revision=1, state="updated", started=BEGAN, ended=None, events=tuple(events))
+    with Store.open(f"sqlite:{filled / '.local' / 'share' / 'almenara' / 'almenara.db'}") as store:
+        store.save_events(events, [together])
+    text = printed("--incidents")
+    assert "CANTV AS8048 VE: one.example and two.example" in text
+    assert "Movilnet AS27889 VE: one.example (over)" in text
+
+
 def test_incidents_are_listed(filled):
     text = printed("--incidents")
     assert "www.lapatilla.com" in text

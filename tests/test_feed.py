@@ -224,7 +224,11 @@ def test_a_badge_says_how_the_site_is_on_how_many_networks_and_as_of_when(
     blocked = verdict(Status.BLOCKED, ("dns.nxdomain",))
     elsewhere = small(10, started=NOW - HOUR / 2, vantage="b", network=NETWORKS[1], verdict=blocked)
     store[0].append([small(9, started=NOW - HOUR), elsewhere])
-    shown = words(picture(client, path))
+    suspicion = words(picture(client, path))
+    assert re.fullmatch(rf"{SITES[0]} \| inconclusive on 1 of 2 networks \| .*UTC", suspicion), suspicion
+    store[0].save_events([began("f" * 16, 0.5, network=NETWORKS[1])])
+    with served(store[1], Watched(public=PUBLIC)) as later:
+        shown = words(picture(later, path))
     assert re.fullmatch(rf"{SITES[0]} \| blocked on 1 of 2 networks \| .*UTC", shown), shown
     assert "blocked" not in words(picture(client, path, **{"accept-language": "es"}))
 

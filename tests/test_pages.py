@@ -231,9 +231,11 @@ def test_no_data_is_not_green_and_old_data_is_told_as_old(client):
 def test_a_result_of_the_last_minutes_is_not_old_however_short_the_period(pages):
     """Finding a block, with all that is asked again, takes minutes; finding none takes seconds."""
     subject = Subject(url=f"https://{BLOCKED}/", site=BLOCKED, period_s=10)
-    blocked = at(4 / 60, BLOCKED, CANTV, Status.BLOCKED)
-    client = pages([blocked, at(8 / 60, BLOCKED, MOVILNET)], Scope(subjects=(subject,), places=SCOPE.places))
-    assert "1 of 1 sites is blocked on at least one network" in checked(client.get("/")).words
+    since_import = (NOW - datetime.now(UTC)) / HOUR
+    blocked = at(since_import + 3 / 60, BLOCKED, CANTV, Status.BLOCKED)
+    client = pages([blocked, at(since_import + 8 / 60, BLOCKED, MOVILNET)], Scope(subjects=(subject,), places=SCOPE.places))
+    assert "1 site was blocked when measured last, and no event says so yet" in checked(client.get("/")).words
+    assert "blocked on at least one" not in checked(client.get("/")).words, "nobody is accused on a suspicion"
     assert "1 result is old." in checked(client.get("/")).words
 
 

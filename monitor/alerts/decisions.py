@@ -36,9 +36,12 @@ def _is_soon_after(event: Event, before: Told) -> bool:
 
 
 class _Now(Struct, frozen=True, kw_only=True):
-    """events: of each pair that is told of. lost: pairs whose events went to another thread. denied: are not believed."""
+    """events: of each pair that is told of; earlier: of the same pairs, those before it. lost: pairs whose events went to
+    another thread. denied: are not believed.
+    """
 
     events: Mapping[str, Event]
+    earlier: tuple[Event, ...]
     lost: tuple[str, ...]
     denied: tuple[str, ...]
 
@@ -61,7 +64,8 @@ def decide(
     if what is None or (waits and not (at_once or _is_time(terms, noted, changes, now))):
         return Step(what=None, changes=Changes(), events={}, memory=noted) if noted != memory else None
     number, last = memory.number + 1, now
-    return Step(what=what, changes=changes, events=found.events, memory=replace(after, number=number, last=last))
+    memory = replace(after, number=number, last=last)
+    return Step(what=what, changes=changes, events=found.events, memory=memory, earlier=found.earlier)
 
 
 def _noted(subject: Subject, found: _Now, memory: Memory, now: datetime) -> Memory:
@@ -83,7 +87,8 @@ def _first(subject: Subject, found: _Now, now: datetime, since: datetime) -> Ste
     pairs = {pair: told(event) for pair, event in found.events.items()}
     memory = Memory(incidents=subject.incidents, pairs=pairs, first=now, last=now)
     what = What.FIRST if going_on else What.OVER
-    return Step(what=what, changes=Changes(joined=tuple(pairs)), events=found.events, memory=memory)
+    joined = Changes(joined=tuple(pairs))
+    return Step(what=what, changes=joined, events=found.events, memory=memory, earlier=found.earlier)
 
 
 def _seen(terms: Terms, subject: Subject, memory: Memory | None, now: datetime) -> _Now:
@@ -96,8 +101,10 @@ def _seen(terms: Terms, subject: Subject, memory: Memory | None, now: datetime) 
             pairs.setdefault(pair, []).append(event)
     missing = [pair for pair in known if pair not in pairs]
     lost = tuple(pair for pair in missing if _is_believed(subject, known[pair].event))
+    latest = {pair: newest(events) for pair, events in pairs.items()}
     return _Now(
-        events={pair: newest(events) for pair, events in pairs.items()},
+        events=latest,
+        earlier=tuple(event for pair, events in pairs.items() for event in events if event is not latest[pair]),
         lost=lost,
         denied=tuple(pair for pair in missing if pair not in lost),
     )

@@ -14,7 +14,8 @@ from monitor.verdict import RULES_VERSION
 
 
 class Part(Struct, frozen=True, kw_only=True):
-    """What one thread has to say. number: of the message in it, from 1. events: by pair. before: what was told by then.
+    """What one thread has to say. number: of the message in it, from 1. events: by pair, the newest of each; earlier: the
+    others. before: what was told by then.
 
     revision: of what it is about. opened: by event id, what the newest results no longer show though it is not over.
     """
@@ -28,6 +29,7 @@ class Part(Struct, frozen=True, kw_only=True):
     started: datetime
     before: Memory | None = None
     opened: Mapping[str, Since] = {}
+    earlier: tuple[Event, ...] = ()
 
 
 class Letter(Struct, frozen=True, kw_only=True):
@@ -48,10 +50,10 @@ class Letter(Struct, frozen=True, kw_only=True):
 def part_of(thread: str, step: Step, before: Memory | None, opened: Mapping[str, Since]) -> Part:
     """A thread's next message. step: that has something to tell."""
     assert step.what is not None
-    began = [event.started for event in step.events.values()]
+    began = [event.started for event in (*step.events.values(), *step.earlier)]
     return Part(
         thread=thread, revision=step.revision, what=step.what, number=step.memory.number, changes=step.changes, events=step.events,
-        started=min(began, default=step.memory.first), before=before, opened=opened,
+        started=min(began, default=step.memory.first), before=before, opened=opened, earlier=step.earlier,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from monitor import __version__
+from monitor import __version__, several
 from monitor.alerts import exchange, messages
 from monitor.alerts.letters import Letter, Part
 from monitor.alerts.phrases import ended
@@ -68,7 +68,7 @@ def _alert(letter: Letter, part: Part | None, subscription: Subscription, status
     ]
     return about | {
         "thread": part.thread, "number": part.number, "what": part.what.value, "changes": changes, "opens": opens, "info": info,
-        "exchange": exchange.row(subscription.words, events, link),
+        "exchange": exchange.row(subscription.words, several.going_on(events), link),
     }  # fmt: skip
 
 

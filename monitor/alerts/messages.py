@@ -13,10 +13,12 @@ from monitor.alerts.subscriptions import Subscription
 from monitor.alerts.threads import Told, What
 from monitor.messages import N_
 from monitor.models import Event, Kind
+from monitor.wording import is_plain_only
 
 LONGEST_SHORT = 500  # characters: what Mastodon takes
 LONGEST_SUBJECT = 150
 MOST_LISTED = 20  # sites in a mail
+MOST_NEWS, MOST_BRIEF = 5, 2  # sites that are named of what has changed, and where room is short
 _SUBJECTS = {
     What.UPDATE: N_("Update: {headline}"),
     What.AGAIN: N_("Again: {headline}"),
@@ -80,12 +82,13 @@ class _Writing:
 
     def single(self, letter: Letter, part: Part) -> Message:
         """One thread's message."""
-        subject, news = self._line(part), list(self._news(part))
+        subject = self._line(part)
         facts = self._facts(part)
         address = link(self._subscription, part)
         told = [self._where(part), *facts, self._doubt(part)] if facts else []
-        short = self._fitted([subject + ".", *news, *told], address or self._command(part))
-        sections = [_Section("", [f"{subject}.", *news])]
+        brief = [f"{subject}.", *self._news(part, MOST_BRIEF), *told]
+        short = self._fitted(brief, address or self._command(part))
+        sections = [_Section("", [f"{subject}.", *self._news(part)])]
         if facts:
             sections += self._sections(part)
         return self._forms(subject, short, [*sections, self._about(letter, part)])
@@ -119,35 +122,37 @@ class _Writing:
             return phrases.headline(self._words, list(part.events.values()), part.opened)
         return self._words.text("what was told of {pairs}", pairs=self._pairs(part, part.changes.withdrawn))
 
-    def _news(self, part: Part) -> Iterator[str]:
+    def _news(self, part: Part, most: int = MOST_NEWS) -> Iterator[str]:
         """What is new since the thread's last message."""
         w, changes = self._words, part.changes
         if part.what in (What.UPDATE, What.END, What.AGAIN, What.WITHDRAWN):
             if changes.joined:
-                yield w.text("Newly affected: {pairs}.", pairs=self._pairs(part, changes.joined))
+                yield w.text("Newly affected: {pairs}.", pairs=self._pairs(part, changes.joined, most))
             back = [pair for pair in changes.back if not _was_denied(part, pair)]
             if back:
-                yield w.text("Affected again: {pairs}.", pairs=self._pairs(part, back))
+                yield w.text("Affected again: {pairs}.", pairs=self._pairs(part, back, most))
             if len(back) < len(changes.back):
                 confirmed = [pair for pair in changes.back if pair not in back]
-                yield w.text("True after all, by newer measurements: {pairs}.", pairs=self._pairs(part, confirmed))
+                yield w.text(
+                    "True after all, by newer measurements: {pairs}.", pairs=self._pairs(part, confirmed, most)
+                )
             if changes.left and part.what is not What.END:
-                yield w.text("No longer affected: {pairs}.", pairs=self._pairs(part, changes.left))
+                yield w.text("No longer affected: {pairs}.", pairs=self._pairs(part, changes.left, most))
             for method in dict.fromkeys(method for more in changes.methods.values() for method in more):
                 yield w.text("A method that is new: {method}.", method=phrases.method(w, method))
             if changes.withdrawn:
                 yield w.text(
                     "Not true by later measurements: {pairs}. Please do not rely on what was told of it before.",
-                    pairs=self._pairs(part, changes.withdrawn),
+                    pairs=self._pairs(part, changes.withdrawn, most),
                 )
         opening = [pair for pair, event in part.events.items() if event.id in part.opened]
         if opening:
             yield w.text(
                 "Perhaps over, by the newest results: {pairs}. The end is told when it is sure.",
-                pairs=self._pairs(part, opening),
+                pairs=self._pairs(part, opening, most),
             )
 
-    def _pairs(self, part: Part, pairs: Sequence[str], most: int = 5) -> str:
+    def _pairs(self, part: Part, pairs: Sequence[str], most: int = MOST_NEWS) -> str:
         """Sites and where."""
         named = [self._pair(part, pair) for pair in pairs]
         return self._words.some(list(dict.fromkeys(named)), most)
@@ -178,12 +183,16 @@ class _Writing:
             message = N_("Since {time}, perhaps longer.") if earlier else N_("Since {time}.")
             if any(event.id in part.opened for event in events):
                 message = N_("It began {time}, or earlier.") if earlier else N_("It began {time}.")
-            return w.text(message, time=began)
+            said = w.text(message, time=began)
+            return w.text("{said} Some of it began later.", said=said) if len({e.started for e in events}) > 1 else said
         length = w.span(max(end - start, timedelta()))
         message = N_("For {length}: from {began} to {end}.")
         if earlier:
             message = N_("For at least {length}: until {end}, since {began} or earlier.")
-        return w.text(message, length=length, began=began, end=self._moment(end))
+        said = w.text(message, length=length, began=began, end=self._moment(end))
+        if len({(event.started, event.ended) for event in events}) > 1:
+            return w.text("{said} Not all of it all that time.", said=said)
+        return said
 
     def _how(self, part: Part) -> list[str]:
         found = phrases.methods(_told(part))
@@ -206,7 +215,8 @@ class _Writing:
 
     def _sections(self, part: Part) -> Iterator[_Section]:
         """The rest of a mail."""
-        w, events = self._words, list(part.events.values())
+        w = self._words
+        events = sorted([*part.events.values(), *part.earlier], key=lambda event: event.started)
         yield _Section(w.text("Where"), [self._place(event) for event in self._one_a_network(_told(part))])
         yield _Section(w.text("When"), [self._time(part)])
         found = phrases.methods(_told(part))
@@ -258,6 +268,8 @@ class _Writing:
             yield w.text("Who ordered it, whether it is lawful, and whether every line of these networks is affected.")
         else:
             yield w.text("Why. Nobody is accused.")
+        if is_plain_only(events):
+            yield w.text("Whether it opens by https: what was seen is interference with http alone.")
         if max(event.probes for event in events) <= 1:
             alone = N_("Whether others see the same: a single probe measured it.")
             several = N_("Whether others see the same: on each network a single probe measured it.")
@@ -309,7 +321,7 @@ class _Writing:
 
 def _told(part: Part) -> list[Event]:
     """What goes on, else all: facts of what is over would be read as if they were of that."""
-    return several.going_on(list(part.events.values()), part.opened)
+    return several.going_on([*part.events.values(), *part.earlier], part.opened)
 
 
 def _was_denied(part: Part, pair: str) -> bool:

@@ -96,7 +96,8 @@ class Changes(Struct, frozen=True, kw_only=True):
 class Step(Struct, frozen=True, kw_only=True):
     """The next message of a thread, and what it then has told. what None: nothing to say, but something to remember.
 
-    events: by pair, as they are now. revision: of what the thread is about.
+    events: by pair, as they are now; earlier: those of the same pairs that ended before. revision: of what the thread is
+    about.
     """
 
     what: What | None
@@ -104,6 +105,7 @@ class Step(Struct, frozen=True, kw_only=True):
     events: Mapping[str, Event]
     memory: Memory
     revision: int = 0
+    earlier: tuple[Event, ...] = ()
 
 
 class Subject(Struct, frozen=True, kw_only=True):

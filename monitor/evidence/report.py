@@ -19,7 +19,7 @@ from monitor.language import Words
 from monitor.models import Event, Incident, Status
 from monitor.verdict import RULES_VERSION
 from monitor.web.strangers import line
-from monitor.wording import headline, network_words, opened_words
+from monitor.wording import headline, is_plain_only, network_words, opened_words
 from monitor.zones import local_words
 
 _MOST_REASONS = 8
@@ -80,7 +80,7 @@ def _environment(words: Words) -> Environment:
     environment.globals |= {
         "w": words, "headline": partial(headline, w=words), "network_words": partial(network_words, w=words),
         "moment": partial(_moment, words), "opened_words": partial(opened_words, w=words), "words_of": words_of,
-        "named": partial(named, words=words),
+        "named": partial(named, words=words), "is_plain_only": is_plain_only,
         "fetches": partial(fetches, w=words), "verified": partial(verified, w=words),
     }  # fmt: skip
     return environment

@@ -115,10 +115,11 @@ class Story:
 
     async def once(self) -> None:
         """The censored state, measured once."""
-        for act in ACTS:
-            self._perform(act)
-        async with AsyncExitStack() as open_until:
-            await self._round(self._probers(open_until))
+        with self._stage.following():
+            for act in ACTS:
+                self._perform(act)
+            async with AsyncExitStack() as open_until:
+                await self._round(self._probers(open_until))
         self._stage.outcome()
 
     async def live(self) -> None:

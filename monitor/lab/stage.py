@@ -27,11 +27,13 @@ class Stage:
         self._found: dict[tuple[str, str], Verdict] = {}
         self._above = ""
         self._told: list[str] = []
+        self._stands = False
 
     def following(self) -> AbstractContextManager[object]:
         """While it lasts the picture follows what happens, where somebody looks on."""
         if not self.is_followed:
             return nullcontext()
+        self._stands = True
         return Live(self._screen(), console=self._console, refresh_per_second=4, get_renderable=self._screen)
 
     def head(self, line: str) -> None:
@@ -62,7 +64,7 @@ class Stage:
 
     def outcome(self) -> None:
         """The matrix, where it does not stand there already, and what was found, in words."""
-        if not (self.is_followed and self._told):
+        if not self._stands:
             self._console.print(self._matrix())
         for line in self._summary():
             self._console.print(line)

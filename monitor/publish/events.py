@@ -46,6 +46,7 @@ SHOWN = 20  # measurements of an event; `--json` has the ids of all
 Row = dict[str, list[Text]]  # column -> its words
 ROOMY = 130  # columns from which on an event fits into one line
 AS_ABOVE = "″"
+_MOST_SITES = 3  # named on each network of an incident
 
 
 class Filter(Struct, frozen=True, kw_only=True):
@@ -217,13 +218,24 @@ def _incident_row(incident: Incident, opens: bool, now: datetime, w: Words) -> R
     events = incident.events
     return {
         "what": list({text.plain: text for text in (_what(one, w) for one in events)}.values()),
-        "where": _texts([*map(_site, events), *(network_words(one.network, w) for one in events)]),
+        "where": [Text(line) for line in _places(events, w)],
         "since": [Text(local_and_utc(incident.started))],
         "how long": _how_long(incident.started, incident.ended, opens, now, w),
         "how": _texts([method for one in events for method in one.methods], 32),
         "how sure": [Text(sureness(max((one.confidence for one in events), default=0.0), w))],
         "events": _texts([one.id[:SHORT_ID] for one in events]),
     }
+
+
+def _places(events: Sequence[Event], w: Words) -> Iterator[str]:
+    """Each network with its sites: not each of all is blocked on each. What is over, beside what goes on, is told so."""
+    found: dict[tuple[str, bool], list[str]] = {}
+    for one in sorted(events, key=lambda one: one.ended is not None):
+        found.setdefault((network_words(one.network, w), one.ended is not None), []).append(_site(one))
+    mixed = len({is_over for _, is_over in found}) > 1
+    for (network, is_over), sites in found.items():
+        place = w.text("{network}: {sites}", network=network, sites=w.some(list(dict.fromkeys(sites)), _MOST_SITES))
+        yield w.text("{place} (over)", place=place) if mixed and is_over else place
 
 
 def _texts(words: Iterable[str], width: int = 80) -> list[Text]:

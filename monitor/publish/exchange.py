@@ -1,9 +1,9 @@
-"""`almenara events --exchange`: incidents as CSV, a row each, in the columns that #KeepItOn exchanges shutdowns in."""
+"""`almenara events --exchange`: incidents as CSV, a row or two each, in the columns that #KeepItOn exchanges shutdowns in."""
 
 import csv
 import sys
 
-from monitor.alerts.exchange import COLUMNS, row
+from monitor.alerts.exchange import COLUMNS, rows
 from monitor.config import Config
 from monitor.language import here
 from monitor.publish.export import cell
@@ -20,6 +20,6 @@ def run(config: Config) -> int:
     writer.writerow(COLUMNS)
     for incident in found:
         link = f"{public}incidents/{incident.id}" if public else None
-        told = row(words, incident.events, link)
-        writer.writerow([cell(told[column]) for column in COLUMNS])
+        for told in rows(words, incident.events, link):
+            writer.writerow([cell(told[column]) for column in COLUMNS])
     return 0

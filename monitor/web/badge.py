@@ -115,7 +115,7 @@ class _Pictures:
 
 def badge(words: Words, site: str, cells: Sequence[Cell]) -> Markup:
     """The site, its state on all networks together, and of when that is."""
-    states = [None if cell.old else cell.state for cell in cells if _counts(cell)]
+    states = [_state(cell) for cell in cells if _counts(cell)]
     state = min(states, key=ORDER.index, default=None)
     seen = max((cell.measured for cell in cells if cell.measured and not cell.old), default=None)
     parts = [(line(site, 60), "#33302b"), (_state_words(words, state, states), COLOURS[state])]
@@ -135,6 +135,13 @@ def badge(words: Words, site: str, cells: Sequence[Cell]) -> Markup:
 def _counts(cell: Cell) -> bool:
     """Where a block goes on, nobody shall take what is open elsewhere for all there is to know."""
     return cell.state is not None and (not cell.old or cell.event is not None)
+
+
+def _state(cell: Cell) -> Status | None:
+    """A badge accuses nobody on a suspicion."""
+    if cell.old:
+        return None
+    return Status.INCONCLUSIVE if cell.is_surprise else cell.state
 
 
 def _state_words(words: Words, state: Status | None, states: Sequence[Status | None]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from monitor.language import Words
 from monitor.models import Event, Incident, Kind
 from monitor.store import Head
+from monitor.wording import is_plain_only
 
 
 def of_event(words: Words, event: Event, behind: Sequence[Head]) -> Iterator[str]:
@@ -21,6 +22,8 @@ def of_event(words: Words, event: Event, behind: Sequence[Head]) -> Iterator[str
         yield words.text(
             "Where on the way it happens: the network that is named carries the traffic; the device may stand further upstream."
         )
+    if is_plain_only([event]):
+        yield words.text("Whether it opens by https: what was seen is interference with http alone.")
     if event.started_range[0] is None:
         yield words.text("When it began: it was there at the first measurement, so it may be older.")
     yield from _uncertain(words, event, behind)
@@ -54,4 +57,8 @@ def of_incident(words: Words, incident: Incident) -> Iterator[str]:
         "Whether these events have one cause: they are told together because they began within the same hours, "
         "in one country, and went on at the same time."
     )
+    if is_plain_only(incident.events):
+        yield words.text("Whether it opens by https: what was seen is interference with http alone.")
+    if all(event.probes <= 1 for event in incident.events):
+        yield words.text("Whether it is the same everywhere on these networks: on each of them only one probe saw it.")
     yield words.text("Who is responsible: measurements show what happens to the traffic, not who ordered it.")

@@ -40,6 +40,11 @@ class Cell(Struct, frozen=True, kw_only=True):
     by: int = 0
     event: Event | None = None
 
+    @property
+    def is_surprise(self) -> bool:
+        """A block that is neither an event yet nor confirmed: no more than a suspicion."""
+        return self.state is Status.BLOCKED and self.event is None and not self.confirmed
+
 
 class Row(Struct, frozen=True, kw_only=True):
     """A site on all networks. text: what it is searched by."""
@@ -82,6 +87,7 @@ class Coverage(Struct, frozen=True, kw_only=True):
     unmeasured: int
     unclear: int
     blocked: int  # sites, on one network at least, by fresh results
+    surprises: int  # sites of which a single result says so, or a few, and no event yet
     going_on: int  # sites, by events that are not over
 
 
@@ -232,6 +238,11 @@ def coverage(whole: Matrix, active: Iterable[Event]) -> Coverage:
         sites=len(whole.rows), networks=len(whole.columns), pairs=len(cells), fresh=len(fresh),
         old=sum(cell.old for cell in cells), unmeasured=sum(cell.state is None for cell in cells),
         unclear=sum(cell.state is Status.INCONCLUSIVE for cell in fresh),
-        blocked=sum(any(c.state is Status.BLOCKED and not c.old for c in row.cells) for row in whole.rows),
+        blocked=sum(any(_is_blocked(cell) and not cell.is_surprise for cell in row.cells) for row in whole.rows),
+        surprises=sum(any(cell.is_surprise and not cell.old for cell in row.cells) for row in whole.rows),
         going_on=len({one.site for one in active if one.kind is Kind.BLOCKING and one.confidence > 0}),
     )  # fmt: skip
+
+
+def _is_blocked(cell: Cell) -> bool:
+    return cell.state is Status.BLOCKED and not cell.old

@@ -77,9 +77,11 @@ def cell_words(words: Words, cell: Cell, now: datetime) -> Iterator[str]:
 
 
 def _since(words: Words, cell: Cell) -> str:
-    if cell.event is None:
+    if cell.event is not None:
+        return event_time(words, cell.event)
+    if cell.is_surprise:
         return words.text("not yet an event: more measurements are to confirm it")
-    return event_time(words, cell.event)
+    return words.text("not yet an event")
 
 
 def column_notes(words: Words, column: Column) -> Iterator[str]:
@@ -123,6 +125,12 @@ def now_coverage(words: Words, covered: Coverage) -> str:
 
 def gaps(words: Words, covered: Coverage, scope: Scope) -> Iterator[str]:
     """What is not known, and why."""
+    if covered.surprises:
+        yield words.many(
+            "{count} site was blocked when measured last, and no event says so yet: more measurements are to confirm it.",
+            "{count} sites were blocked when measured last, and no event says so yet: more measurements are to confirm it.",
+            covered.surprises,
+        )
     if covered.unclear:
         yield words.many(
             "{count} recent result says too little to judge.",
