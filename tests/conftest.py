@@ -1,5 +1,6 @@
 """What tests share: the folder of recorded data, and skipping, with a reason, what this machine cannot run."""
 
+import gc
 import os
 import shutil
 import signal
@@ -20,6 +21,9 @@ os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
 # Tests start hundreds of programs: the package is compiled once, also where it is usual to throw away what was compiled.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# Looking through thousands of tests again and again for what can go takes half as long as collecting them.
+gc.disable()
 
 # What a shell starts in the background is deaf to Ctrl-C, and so would be every program that a test interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,6 +49,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def pytest_collection_finish() -> None:
+    """The tests stay as long as this process: only what comes later is looked through."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
