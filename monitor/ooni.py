@@ -15,10 +15,8 @@ Where each of our fields comes from, and what OONI does not record:
     conditions   not recorded: all unknown
 """
 
-import base64
 import hashlib
 import re
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -287,7 +285,7 @@ class _Reader:
             "complete": status is not None and failure is None and not response.body_is_truncated,
             "sha256": hashlib.sha256(body).hexdigest() if body else None,
             "simhash": page.simhash(body) if body else None,
-            "body": base64.b64encode(zlib.compress(body[:BODY_KEPT])).decode() if evidence else None,
+            "body": page.kept(body[:BODY_KEPT]) if evidence else None,
         }
 
     def _progress(self, entry: Transaction) -> dict[str, Any]:

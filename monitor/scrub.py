@@ -119,7 +119,7 @@ class Scrubber:
             return seen
         return msgspec.structs.replace(
             seen,
-            body=base64.b64encode(zlib.compress(cleaned)).decode(),
+            body=pages.kept(cleaned),
             sha256=hashlib.sha256(cleaned).hexdigest(),
             simhash=pages.simhash(cleaned),
         )

@@ -4,11 +4,9 @@ The same code measures on the vantage and on the control, so that the two can ne
 """
 
 import asyncio
-import base64
 import hashlib
 import ipaddress
 import ssl
-import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
@@ -313,7 +311,7 @@ def _as_kept(seen: Http, body: bytes, clean: Clean) -> Http:
     evidence = seen.failure is not None or not seen.verified or seen.status is None or seen.status >= 400
     if not (evidence and cleaned) or seen.purpose is Purpose.NEUTRAL:
         return seen
-    return msgspec.structs.replace(seen, body=base64.b64encode(zlib.compress(cleaned)).decode())
+    return msgspec.structs.replace(seen, body=page.kept(cleaned))
 
 
 async def observe(

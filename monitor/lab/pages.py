@@ -1,6 +1,7 @@
 """Pages: realistic HTML in made-up words, always the same for the same seed and name."""
 
 from collections.abc import Iterator
+from functools import lru_cache
 from random import Random
 
 # Syllables, and words that frame a page: enough for pages of different languages to share nothing.
@@ -69,6 +70,7 @@ def front_page(seed: str, language: str, size: int) -> tuple[str, list[str], str
     raise AssertionError("stories never end")
 
 
+@lru_cache(256)
 def notice(seed: str, language: str, *, phrase: str = "", size: int = 1500) -> str:
     """A short page that stands in for another: a block page, a portal, a CAPTCHA. phrase: what is known of it."""
     writer = Writer(seed, language)

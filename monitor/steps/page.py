@@ -1,18 +1,22 @@
 """What a page looks like: its title, and a fingerprint that near-identical pages nearly share. Bytes are hostile."""
 
+import base64
 import codecs
 import re
 import struct
+import zlib
 from collections import Counter
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from html.parser import HTMLParser
 from operator import xor
-from zlib import crc32
 
 MAX_TITLE_CHARACTERS = 200
 # Nobody's title stands further down, and html.parser takes its time: 50 ms for the worst 32 KB we could think of.
 TITLE_WINDOW_BYTES = 32 * 1024
 _PIECE_CHARACTERS = 4096
+# Of three pages two are such as just came, to another attempt or from another address (counted in the lab).
+_REMEMBERED = 32
 
 SIMHASH_BITS = 64
 # Bounds that keep it near a millisecond; whether two pages are alike shows long before.
@@ -36,8 +40,11 @@ _SPACE = re.compile(r"\s+")
 def title(body: bytes, content_type: str | None) -> str | None:
     """The text of the page's first title, or None."""
     window = body[:TITLE_WINDOW_BYTES]
-    if _TITLE.search(window) is None:
-        return None
+    return None if _TITLE.search(window) is None else _title(window, content_type)
+
+
+@lru_cache(_REMEMBERED)
+def _title(window: bytes, content_type: str | None) -> str | None:
     reader = _TitleReader()
     reader.read(decoded(window, content_type))
     text = _SPACE.sub(" ", "".join(reader.parts)).strip()
@@ -104,10 +111,15 @@ def _known(charset: str) -> str:
 
 def simhash(body: bytes) -> str:
     """64-bit hash of word pairs and tags, hex (Charikar 2002): near-identical pages differ in few bits."""
-    tokens = _tokens(body)
-    hashes = list(map(crc32, tokens))
+    return _simhash(body[:SIMHASH_WINDOW_BYTES])
+
+
+@lru_cache(_REMEMBERED)
+def _simhash(window: bytes) -> str:
+    tokens = _tokens(window)
+    hashes = list(map(zlib.crc32, tokens))
     pairs = set(map(xor, hashes, hashes[1:]))
-    return _majority([*_smallest(pairs), *map(crc32, _tag_counts(tokens))])
+    return _majority([*_smallest(pairs), *map(zlib.crc32, _tag_counts(tokens))])
 
 
 # Tags and words of letters only: numbers are clocks, counters and session ids. All else becomes a space.
@@ -117,8 +129,8 @@ _LETTERS = bytes(
 )
 
 
-def _tokens(body: bytes) -> list[bytes]:
-    return body[:SIMHASH_WINDOW_BYTES].translate(_LETTERS).replace(b"<", b" <").split(None, MAX_TOKENS)[:MAX_TOKENS]
+def _tokens(window: bytes) -> list[bytes]:
+    return window.translate(_LETTERS).replace(b"<", b" <").split(None, MAX_TOKENS)[:MAX_TOKENS]
 
 
 def _smallest(hashes: Collection[int]) -> list[int]:
@@ -156,6 +168,12 @@ def _spread(feature: int) -> int:
     mixed = (feature + 1) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF
     mixed = (mixed ^ mixed >> 30) * 0xBF58476D1CE4E5B9 & 0xFFFFFFFFFFFFFFFF
     return mixed ^ mixed >> 31
+
+
+@lru_cache(_REMEMBERED // 4)  # whole pages
+def kept(body: bytes) -> str:
+    """A page as a measurement keeps it."""
+    return base64.b64encode(zlib.compress(body)).decode()
 
 
 def distance(first: str, second: str) -> int:
