@@ -2,7 +2,10 @@
 
 import struct
 from base64 import b64encode
+from copy import copy
+from functools import lru_cache
 
+import dns.entropy
 import dns.exception
 import dns.flags
 import dns.message
@@ -53,17 +56,12 @@ class Question:
 
     def __init__(self, name: str, type: str, *, checking_disabled: bool = False, edns: bool = True) -> None:
         try:
-            query = dns.message.make_query(
-                name,
-                type,
-                use_edns=0 if edns else False,
-                payload=EDNS_PAYLOAD_BYTES,
-                flags=dns.flags.RD | (dns.flags.CD if checking_disabled else 0),
-            )
-            self.wire = query.to_wire()
+            query, wire = _query(name, type, checking_disabled, edns)
         except _UNREADABLE as error:
             raise ValueError(f"no such question: {name!r} {type!r}") from error
-        self._query = query
+        self._query = copy(query)
+        self._query.id = dns.entropy.random_16()
+        self.wire = self._query.id.to_bytes(2) + wire[2:]
 
     def read(self, wire: bytes) -> Answer | None:
         """The answer in these bytes; None where it answers something else. Raises Unreadable."""
@@ -87,6 +85,13 @@ class Question:
             errors=tuple(int(option.code) for option in options[:MAX_ERRORS]),
             raw=wire,
         )
+
+
+@lru_cache(256)  # a name is asked for several times, of several resolvers
+def _query(name: str, type: str, checking_disabled: bool, edns: bool) -> tuple[dns.message.QueryMessage, bytes]:
+    flags = dns.flags.RD | (dns.flags.CD if checking_disabled else 0)
+    query = dns.message.make_query(name, type, use_edns=0 if edns else False, payload=EDNS_PAYLOAD_BYTES, flags=flags)
+    return query, query.to_wire()
 
 
 def _follow(
