@@ -150,8 +150,8 @@ def violations(page: Page, *left_out: str) -> list[str]:
     """What axe finds wrong, but for some of its rules."""
     rules = {name: {"enabled": False} for name in left_out}
     options = {"resultTypes": ["violations"], "preload": False, "selectors": False, "rules": rules}
-    found = page.evaluate("options => axe.run(options)", options)
-    return [f"{one['id']}: {node['html'][:160]}" for one in found["violations"] for node in one["nodes"][:3]]
+    found = page.evaluate("async options => (await axe.run(options)).violations", options)
+    return [f"{one['id']}: {node['html'][:160]}" for one in found for node in one["nodes"][:3]]
 
 
 def picture(page: Page, name: str) -> None:
