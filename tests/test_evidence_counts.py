@@ -13,7 +13,7 @@ from evidence_cases import (
     EVENT,
     EVERY,
     almenara,
-    blocked_page,
+    false_certificate,
     files_of,
     lines,
     made,
@@ -39,7 +39,7 @@ MOVILNET = Network(asn=27889, isp="Movilnet", country="VE")
 
 def stored(home: Path, events: list[Event], blocked: int, opened: int = 0) -> None:
     """So many measurements from the beginning of the event on, by two probes in turn."""
-    every = [blocked_page()] * blocked + [opens()] * opened
+    every = [false_certificate()] * blocked + [opens()] * opened
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
         store.append([of_a_volunteer(one, number) for number, one in enumerate(every)])
         store.save_events(events)
@@ -197,7 +197,7 @@ def test_until_cuts_the_event_itself(home: Path) -> None:
     files = files_of(made(home, EVENT, "b", until=until))
     told = json.loads(files["event.json"])
     assert (told["ended"], told["ended_range"], told["measurements"]) == (None, None, 6)
-    assert told["methods"] == ["http.blockpage"]
+    assert told["methods"] == ["tls.certificate"]
     text = plain(files["report.html"])
     assert "not over when last measured" in text
     assert "What was measured at 15 Jan 2018, 14:05 UTC and later is left out." in text
@@ -246,7 +246,7 @@ def test_what_verify_would_not_read_is_not_written(home: Path) -> None:
 
 
 def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
-    own = [of_a_volunteer(blocked_page(), number) for number in range(3)]
+    own = [of_a_volunteer(false_certificate(), number) for number in range(3)]
     others = [
         msgspec.structs.replace(one, id=f"x{one.id}", network=MOVILNET, vantage="movilnet", probe=one.probe[::-1])
         for one in own
@@ -273,7 +273,7 @@ def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
 
 def test_what_goes_on_is_told_as_far_as_it_was_measured(home: Path) -> None:
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
-        store.append([of_a_volunteer(blocked_page(), number) for number in range(6)])
+        store.append([of_a_volunteer(false_certificate(), number) for number in range(6)])
         store.save_events([the_event(ended=None, ended_range=None)])
     now = files_of(made(home, EVENT, "now"))
     assert b"is blocked on CANTV" in now["report.html"]
@@ -282,7 +282,7 @@ def test_what_goes_on_is_told_as_far_as_it_was_measured(home: Path) -> None:
     before = files_of(made(home, EVENT, "before", until=until))
     assert len(lines(before["measurements.jsonl"])) == 4
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
-        store.append([of_a_volunteer(blocked_page(), number) for number in range(6, 9)])
+        store.append([of_a_volunteer(false_certificate(), number) for number in range(6, 9)])
     later = files_of(made(home, EVENT, "later", until=until))
     assert later["SHA256SUMS"] == before["SHA256SUMS"]
 

@@ -13,12 +13,13 @@ from evidence_cases import (
     EVENT,
     SITE_NAME,
     blocked_page,
+    false_certificate,
     files_of,
     fill,
-    history,
     lines,
     made,
     of_a_volunteer,
+    opens,
     the_event,
 )
 
@@ -130,7 +131,7 @@ def test_a_certificate_without_an_end_costs_nobody_the_report(home: Path) -> Non
                 for seen in one.tls
             ),
         )
-        for one in history()
+        for one in [of_a_volunteer(false_certificate(), 0)]
     ]  # fmt: skip
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
         store.append(endless)
@@ -162,7 +163,7 @@ def test_no_page_stands_for_another_whose_digest_somebody_says_it_has(home: Path
 def test_every_kind_of_event_has_a_bundle(home: Path, kind: Kind) -> None:
     site, network = (None, CANTV) if kind is not Kind.SITE_OUTAGE else (SITE_NAME, None)
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
-        store.append(history()[:4])
+        store.append([of_a_volunteer(one, number) for number, one in enumerate((opens(), false_certificate()))])
         store.save_events([the_event(kind=kind, site=site, network=network, methods=())])
     files = files_of(made(home, EVENT, "b"))
     assert b"How it is blocked" not in files["report.html"]
