@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 import zlib
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -181,10 +182,10 @@ def the_incident() -> Incident:
     )
 
 
-def fill(url: str) -> None:
-    """Store all of it."""
+def fill(url: str, measurements: Sequence[Measurement] = ()) -> None:
+    """Store what happened; the whole history, where no measurements are given."""
     with Store.open(url) as store:
-        store.append(history())
+        store.append(measurements or history())
         store.save_events([the_event()], [the_incident()])
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from evidence_cases import FILE, almenara, entry, fill, made, said
+from evidence_cases import FILE, almenara, entry, false_certificate, fill, made, of_a_volunteer, said
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -321,7 +321,7 @@ def test_a_bundle_that_another_program_zipped_is_to_be_unpacked_first(packed: by
 
 @pytest.mark.parametrize("name", ["boletín de mayo.zip", ".ssh.zip", "CON.zip"])
 def test_a_bundle_may_have_any_name_and_the_folder_in_it_one(tmp_path: Path, name: str) -> None:
-    fill(f"sqlite:{tmp_path / 'almenara.db'}")
+    fill(f"sqlite:{tmp_path / 'almenara.db'}", [of_a_volunteer(false_certificate(), 0)])
     bundle = made(tmp_path, "3fa9", name)
     assert said(bundle)[0] == 0
     with zipfile.ZipFile(bundle) as archive:
