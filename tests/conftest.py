@@ -22,7 +22,7 @@ os.environ.update(LC_ALL="C.UTF-8", LANGUAGE="")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# Looking through thousands of tests again and again for what can go takes half as long as collecting them.
+# While tests are collected nothing can go: looking for it again and again takes each worker a second and more.
 gc.disable()
 
 # What a shell starts in the background is deaf to Ctrl-C, and so would be every program that a test interrupts.
