@@ -4,6 +4,7 @@ What is measured in each chapter is repeated every ten minutes of a night, so th
 """
 
 import asyncio
+import re
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -124,7 +125,8 @@ def test_it_says_what_where_how_and_until_when(night: Night, names: list[str]):
     assert "encryption cut by a reset" in first
     assert "-04 (" in first
     assert "name denied" in spread
-    assert end.startswith("Over: 2 sites were blocked on ")
+    assert re.match(f"Over: 2 sites were blocked, [12] on \\w+ and [12] on \\w+: .*{re.escape(names[0])}", end)
+    assert "Not all of it all that time." in end
 
 
 def test_a_program_is_told_of_the_same_incident_revision_by_revision(night: Night):

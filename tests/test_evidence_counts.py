@@ -13,6 +13,7 @@ from evidence_cases import (
     EVENT,
     EVERY,
     almenara,
+    blocked_page,
     false_certificate,
     files_of,
     lines,
@@ -246,7 +247,7 @@ def test_what_verify_would_not_read_is_not_written(home: Path) -> None:
 
 
 def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
-    own = [of_a_volunteer(false_certificate(), number) for number in range(3)]
+    own = [of_a_volunteer(blocked_page(), number) for number in range(3)]
     others = [
         msgspec.structs.replace(one, id=f"x{one.id}", network=MOVILNET, vantage="movilnet", probe=one.probe[::-1])
         for one in own
@@ -262,7 +263,7 @@ def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
     told = json.loads(files["incident.json"])
     assert (told["id"], len(told["events"]), "event.json" in files) == ("9c0ffee000000001", 2, False)
     assert len(lines(files["measurements.jsonl"])) == 6
-    assert b"1 site was blocked on CANTV AS8048 VE and Movilnet AS27889 VE" in files["report.html"]
+    assert b"elpitazo.example was blocked on CANTV AS8048 VE and Movilnet AS27889 VE" in files["report.html"]
     assert b"CANTV, Movilnet" in files["report.html"]
     # Two lines of CANTV, one of Movilnet that is another probe there, whoever's it is.
     text = plain(files["report.html"])
@@ -273,7 +274,7 @@ def test_an_incident_has_a_bundle_of_all_its_events(home: Path) -> None:
 
 def test_what_goes_on_is_told_as_far_as_it_was_measured(home: Path) -> None:
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
-        store.append([of_a_volunteer(false_certificate(), number) for number in range(6)])
+        store.append([of_a_volunteer(blocked_page(), number) for number in range(6)])
         store.save_events([the_event(ended=None, ended_range=None)])
     now = files_of(made(home, EVENT, "now"))
     assert b"is blocked on CANTV" in now["report.html"]
@@ -282,7 +283,7 @@ def test_what_goes_on_is_told_as_far_as_it_was_measured(home: Path) -> None:
     before = files_of(made(home, EVENT, "before", until=until))
     assert len(lines(before["measurements.jsonl"])) == 4
     with Store.open(f"sqlite:{home / 'almenara.db'}") as store:
-        store.append([of_a_volunteer(false_certificate(), number) for number in range(6, 9)])
+        store.append([of_a_volunteer(blocked_page(), number) for number in range(6, 9)])
     later = files_of(made(home, EVENT, "later", until=until))
     assert later["SHA256SUMS"] == before["SHA256SUMS"]
 

@@ -233,7 +233,9 @@ def test_a_result_of_the_last_minutes_is_not_old_however_short_the_period(pages)
     subject = Subject(url=f"https://{BLOCKED}/", site=BLOCKED, period_s=10)
     since_import = (NOW - datetime.now(UTC)) / HOUR
     blocked = at(since_import + 3 / 60, BLOCKED, CANTV, Status.BLOCKED)
-    client = pages([blocked, at(since_import + 8 / 60, BLOCKED, MOVILNET)], Scope(subjects=(subject,), places=SCOPE.places))
+    client = pages(
+        [blocked, at(since_import + 8 / 60, BLOCKED, MOVILNET)], Scope(subjects=(subject,), places=SCOPE.places)
+    )
     assert "1 site was blocked when measured last, and no event says so yet" in checked(client.get("/")).words
     assert "blocked on at least one" not in checked(client.get("/")).words, "nobody is accused on a suspicion"
     assert "1 result is old." in checked(client.get("/")).words
