@@ -235,7 +235,7 @@ def events(
 ) -> int:
     """List what the service has found, newest first; or tell one EVENT in full.
 
-    EVENT is an id, or as much of its beginning as no other event has.
+    EVENT is the id of an event or an incident, or as much of its beginning as no other has.
     """
     if event is not None and (incidents or any(wanted.values())):
         raise click.UsageError(text("EVENT: expected alone, or with --json; filters and --incidents are for the list"))

@@ -202,6 +202,14 @@ def test_of_an_incident_each_network_is_told_with_its_own_sites(filled):
     assert "Movilnet AS27889 VE: one.example (over)" in text
 
 
+def test_the_id_of_an_incident_that_an_alert_names_leads_to_its_events(filled):
+    [line] = printed("--incidents", "--json").splitlines()
+    together = json.loads(line)
+    text = printed(together["id"][:6])
+    assert all(one["id"][:12] in text for one in together["events"])
+    assert json.loads(printed(together["id"], "--json")) == together
+
+
 def test_incidents_are_listed(filled):
     text = printed("--incidents")
     assert "www.lapatilla.com" in text

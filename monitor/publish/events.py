@@ -92,8 +92,8 @@ def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incide
     now = datetime.now(UTC)
     with Store.open(locate(config.store), create=False) as store:
         if event is not None:
-            found = named(store.events(), event)
-            _write(_with_ids(store, found)) if json else _print(_Single(store, found, now).shown)
+            known: list[Event | Incident] = [*store.events(), *store.incidents()]
+            _one(store, named(known, event), now, json=json)
             return 0
         chosen: Sequence[Event | Incident] = _incidents(store, wanted) if incidents else _events(store, wanted)
         if not chosen:
@@ -104,6 +104,16 @@ def run(config: Config, event: str | None, wanted: Filter, *, json: bool, incide
         else:
             _print(partial(_listed, chosen, _opened(store, chosen), now))
     return 0
+
+
+def _one(store: Store, found: Event | Incident, now: datetime, *, json: bool) -> None:
+    """An event in full; of an incident, which alerts name, its events."""
+    if isinstance(found, Event):
+        _write(_with_ids(store, found)) if json else _print(_Single(store, found, now).shown)
+    elif json:
+        _write(msgspec.json.encode(told(found)))
+    else:
+        _print(partial(_listed, found.events, _opened(store, found.events), now))
 
 
 def _events(store: Store, wanted: Filter) -> list[Event]:
