@@ -498,6 +498,15 @@ def test_a_block_that_goes_on_is_not_told_as_open(client):
         assert "opens in the newest" not in checked(client.get(path)).words
 
 
+def test_of_an_incident_that_goes_on_what_is_over_is_told_beside_its_sites_and_networks(pages):
+    ended = replace(EVENT, id="b", site=OPEN, network=MOVILNET, ended=NOW, ended_range=(NOW, NOW))
+    together = Incident(id="i", revision=1, state="updated", started=EVENT.started, ended=None, events=(EVENT, ended))
+    client = pages([at(0.1, BLOCKED, CANTV, Status.BLOCKED)], events=[EVENT, ended], together=[together])
+    page = checked(client.get("/incidents/i")).words
+    assert f"Sites{BLOCKED}, {OPEN} (over)" in page
+    assert "NetworksCANTV, Movilnet (over)" in page
+
+
 def test_an_incident_of_hundreds_of_events_is_told_in_pages_of_less_than_100_kb(pages):
     events = tuple(replace(EVENT, id=f"{n:016x}", site=f"s{n:03}.example") for n in range(600))
     together = Incident(id="i", revision=1, state="started", started=EVENT.started, ended=None, events=events)

@@ -1,6 +1,6 @@
 """`/events` and `/events/ID`: what was found, and one of them in full."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from starlette.requests import Request
 from starlette.responses import Response
 
+from monitor import several
 from monitor.backing import counted, probes, supports
-from monitor.models import Event, Incident, Kind, Measurement
+from monitor.models import Event, Incident, Kind, Measurement, Network
 from monitor.newest import during, point_of
 from monitor.store import Head, WantedEvents
 from monitor.urls import BadUrl, site_written
@@ -143,15 +144,27 @@ async def incident(pages: Pages, request: Request) -> Response:
     if one is None:
         raise Missing
     surest = max(one.events, key=lambda event: event.confidence, default=None)
-    networks = {(event.network.asn, event.network.isp): event.network for event in one.events if event.network}
+    since = await pages.archive.opened(one.events)
+    going_on = several.going_on(one.events, since)
+    sites, networks, still = _sites(one.events), _networks(one.events), _networks(going_on)
     said, page = pages.words(request), number(request, "page", 1)
     turned = turning(said, request, page, -(-len(one.events) // MOST_ROWS))
     return pages.page(
-        request, "incident.html", incident=one, sites=sorted({event.site or "" for event in one.events}),
+        request, "incident.html", incident=one, sites=sites, networks=list(networks.values()), surest=surest, since=since,
+        sites_open=[site for site in sites if site not in _sites(going_on)],
+        networks_open=[network for key, network in networks.items() if key not in still],
         shown=one.events[(page - 1) * MOST_ROWS : page * MOST_ROWS], most_sites=MOST_ROWS,
         turning=replace(turned, earlier_words=said.text("Previous events"), later_words=said.text("More events")),
-        networks=list(networks.values()), since=await pages.archive.opened(one.events), surest=surest,
         measurements=sum(event.measurements for event in one.events), probes=probes(one.events),
         telling=(await _behind(pages, surest)).telling if surest else None,
         doubts=doubts.of_incident(said, one), has_bundle=bool(one.events) and pages.bundles is not None,
     )  # fmt: skip
+
+
+def _sites(events: Sequence[Event]) -> list[str]:
+    return sorted({event.site or "" for event in events})
+
+
+def _networks(events: Sequence[Event]) -> dict[tuple[int | None, str | None], Network]:
+    """Each once, however its country was found."""
+    return {(event.network.asn, event.network.isp): event.network for event in events if event.network}
