@@ -76,13 +76,14 @@ def main() -> None:
         took = time.process_time() - began
         with zipfile.ZipFile(bundle) as archive:
             archive.extractall(home)
+            unpacked_in = home / archive.namelist()[0].partition("/")[0]
             sizes = {
                 info.filename.partition("/")[2]: (info.file_size, info.compress_size) for info in archive.infolist()
             }
         began = time.process_time()
         verify.run(bundle, None)
         checking = time.process_time() - began
-        done, seen = flipped(home / "b", 3)
+        done, seen = flipped(unpacked_in, 3)
     packed, unpacked = sum(small for _, small in sizes.values()), sum(large for large, _ in sizes.values())
     say(
         f"{given.measurements} measurements: {packed / 1e6:.2f} MB, unpacked {unpacked / 1e6:.2f} MB in {len(sizes)} files"
