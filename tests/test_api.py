@@ -304,6 +304,12 @@ def test_head_says_the_same_without_a_body(api: httpx.Client) -> None:
     assert bare.headers["etag"] == full.headers["etag"]
 
 
+def test_a_number_may_be_written_with_its_exponent(api: httpx.Client) -> None:
+    """As JSON and most programs write small ones."""
+    whole = api.get("/api/v1/events?minimum_confidence=0.9").json()
+    assert api.get("/api/v1/events?minimum_confidence=9e-1").json() == whole
+
+
 # --- what is wrong -----------------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[str, str | None]] = [
@@ -323,6 +329,7 @@ WRONG: list[tuple[str, str | None]] = [
     ("measurements?format=xml", "format"), ("measurements?cursor=AAAA", "cursor"), ("measurements?cursor=%2B%2F", "cursor"),
     ("measurements?cursor=" + "A" * 4001, "cursor"), ("sites?site=a", "site"), ("measurements/x?format=csv", "format"),
     ("measurements?asn=null", "asn"), ("measurements?vantage=%00", "vantage"), ("measurements?site=%ff%fe%00", "site"),
+    ("events?minimum_confidence=1e999", "minimum_confidence"),
     ("events?active=perhaps", "active"), ("events?kind=coup", "kind"), ("events?minimum_confidence=2", "minimum_confidence"),
     ("events?minimum_confidence=nan", "minimum_confidence"), ("aggregates", "by"), ("aggregates?by=", "by"),
     ("aggregates?by=site,site", "by"), ("aggregates?by=day,hour", "by"), ("aggregates?by=site,asn,day", "by"),

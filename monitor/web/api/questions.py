@@ -160,7 +160,7 @@ Q = TypeVar("Q", bound=Struct)
 # How values that are no text are written.
 _WRITTEN: tuple[tuple[type[msgspec.inspect.Type], re.Pattern[str], Callable[[str], Any]], ...] = (
     (msgspec.inspect.IntType, re.compile(r"-?[0-9]{1,12}", re.ASCII), int),
-    (msgspec.inspect.FloatType, re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,20})?", re.ASCII), float),
+    (msgspec.inspect.FloatType, re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,20})?([eE][-+]?[0-9]{1,3})?", re.ASCII), float),
     (msgspec.inspect.BoolType, re.compile("true|false|1|0"), ("true", "1").__contains__),
 )
 _WHERE = re.compile(r" - at `\$\.?([a-z_]*).*`$")
